@@ -1,0 +1,273 @@
+"""A typed method for every run hook: calls the implementations in plan order, checks what they return,
+and says whose they were when they fail.
+
+pluggy registers and validates; it is not asked to call, because a chain hands each answer to the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from . import residuals as residual
+from .attention import AttentionTokens
+from .blocks import Block, BlockOutput
+from .conditioning import Conditioning, Pass
+from .errors import HookReturnError
+from .plan import Entry, Plan
+from .returns import (
+    check_block,
+    check_conditioning,
+    check_images,
+    check_instance,
+    check_latents,
+    check_residuals,
+    check_scheduler,
+    check_tensor,
+    check_timesteps,
+    check_unet_input,
+)
+
+if TYPE_CHECKING:
+    from diffusers import SchedulerMixin
+    from PIL.Image import Image
+    from torch import Tensor
+    from torch.nn import Module
+
+    from .attention import AttentionProcessor
+    from .guidance import Guidance
+    from .pipeline import Pipeline
+    from .residuals import Residuals
+    from .run import Run
+
+Value = TypeVar("Value")
+
+
+class Calls:
+    """The run hooks of one plan. Every method is a no-op where no extension acts."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._entries = plan.points
+        self._at: dict[tuple[str, str], tuple[Entry, ...]] = {}
+        for point, entries in plan.points.items():
+            for entry in entries:
+                for place in entry.at:
+                    self._at[point, place] = (*self._at.get((point, place), ()), entry)
+
+    def acts(self, point: str, place: str | None = None) -> bool:
+        """Whether any extension acts at a hook point (at a block or layer, if given)."""
+        return point in self._entries if place is None else (point, place) in self._at
+
+    def places(self, *points: str) -> list[str]:
+        """Blocks or layers at which any of the hook points is in use."""
+        return list(dict.fromkeys(place for point, place in self._at if point in points))
+
+    # Once.
+
+    def patches(
+        self, point: str, model: Module, pipe: Pipeline
+    ) -> list[tuple[Entry, Callable[[], AbstractContextManager[Any] | None]]]:
+        """`patch_unet` or `patch_text_encoder`: for each extension, in order, what makes its context."""
+        name = "unet" if point == "patch_unet" else "text_encoder"
+        return [
+            (entry, lambda entry=entry: _invoke(entry, {name: model, "pipe": pipe}))  # type: ignore[misc]
+            for entry in self._entries.get(point, ())
+        ]
+
+    def guidance(self, run: Run) -> Guidance | None:
+        """The guidance of an extension, or `None`."""
+        return self._exclusive("guidance", {"run": run}, run, check_instance("passes", "combine"))
+
+    def encode_prompt(self, prompts: list[str], run: Run) -> Conditioning | None:
+        """Conditioning from an extension's encoder, or `None`."""
+        return self._exclusive("encode_prompt", {"prompts": prompts, "run": run}, run, check_conditioning(len(prompts)))
+
+    def make_scheduler(self, run: Run) -> SchedulerMixin | None:
+        """The scheduler of an extension, or `None`."""
+        return self._exclusive("make_scheduler", {"run": run}, run, check_scheduler)
+
+    def timesteps(self, timesteps: Tensor, scheduler: SchedulerMixin, run: Run) -> Tensor:
+        """The timesteps after every extension's change."""
+        values = {"timesteps": timesteps, "scheduler": scheduler, "run": run}
+        return self._chain("timesteps", "timesteps", values, run, check_timesteps)
+
+    def initial_latents(self, noise: Tensor, scheduler: SchedulerMixin, run: Run) -> Tensor | None:
+        """First latents of an extension, or `None`."""
+        values = {"noise": noise, "scheduler": scheduler, "run": run}
+        return self._exclusive("initial_latents", values, run, lambda entry, answer: check_tensor(entry, answer, noise))
+
+    # Every step.
+
+    def step_begin(self, latents: Tensor, run: Run) -> Tensor:
+        """Latents at the start of a step."""
+        return self._chain("step_begin", "latents", {"latents": latents, "run": run}, run, check_tensor)
+
+    def conditioning(self, conditioning: Conditioning, pass_: Pass, run: Run) -> Conditioning:
+        """The conditioning of one pass."""
+        values = {"conditioning": conditioning, "pass_": pass_, "run": run}
+        check = check_conditioning(conditioning.rows)
+        return self._chain("conditioning", "conditioning", values, run, lambda entry, answer, _: check(entry, answer))
+
+    def unet_residuals(
+        self,
+        sample: Tensor,
+        timestep: Tensor,
+        conditioning: Conditioning,
+        shapes: Mapping[str, Sequence[tuple[int, ...]]],
+        run: Run,
+    ) -> Residuals | None:
+        """The sum of all residuals, or `None`; `shapes` is what the U-Net expects."""
+        values = {"sample": sample, "timestep": timestep, "conditioning": conditioning, "run": run}
+        answers = self._collect(
+            "unet_residuals", values, run, lambda entry, answer: check_residuals(entry, answer, sample, shapes)
+        )
+        return residual.add(answers) if answers else None
+
+    def unet_input(self, sample: Tensor, timestep: Tensor, run: Run) -> Tensor:
+        """The input of the U-Net."""
+        values = {"sample": sample, "timestep": timestep, "run": run}
+        return self._chain("unet_input", "sample", values, run, check_unet_input)
+
+    def time_embedding(self, emb: Tensor, timestep: Tensor, run: Run) -> Tensor:
+        """The time embedding."""
+        values = {"emb": emb, "timestep": timestep, "run": run}
+        return self._chain("time_embedding", "emb", values, run, check_tensor)
+
+    def unet_block_input(self, block: Block, entering: BlockOutput, run: Run) -> BlockOutput:
+        """What enters a block."""
+        return self._block("unet_block_input", block, entering, run)
+
+    def unet_block(
+        self, block: Block, forward: Callable[[Tensor], BlockOutput], entering: BlockOutput, run: Run
+    ) -> BlockOutput | None:
+        """The output of a block in place of the block, or `None` where nobody claims it."""
+        for entry in self._at.get(("unet_block", block.name), ()):
+            values = {
+                "block": block,
+                "forward": forward,
+                "hidden_states": entering.hidden_states,
+                "skips": entering.skips,
+                "run": run,
+            }
+            answer = _invoke(entry, values, run)
+            if answer is not None and not isinstance(answer, BlockOutput):
+                raise HookReturnError(
+                    f"{describe(entry, run)} returned {type(answer).__name__} at {block}, not a BlockOutput: "
+                    "return forward(hidden_states), or mezzotint.BlockOutput(hidden_states, skips)"
+                )
+            return answer
+        return None
+
+    def unet_block_output(self, block: Block, leaving: BlockOutput, run: Run) -> BlockOutput:
+        """What leaves a block."""
+        return self._block("unet_block_output", block, leaving, run)
+
+    def attention_processor(self, layer: Block, run: Run) -> AttentionProcessor | None:
+        """The processor of an extension for this layer, or `None`."""
+        for entry in self._at.get(("attention_processor", layer.name), ()):
+            answer = _invoke(entry, {"layer": layer, "run": run}, run)
+            if answer is not None:
+                processor: AttentionProcessor = check_instance("__call__")(entry, answer)
+                return processor
+        return None
+
+    def cross_attention_tokens(self, layer: Block, run: Run) -> list[AttentionTokens]:
+        """Extra keys and values of every extension for this layer."""
+        answers = []
+        for entry in self._at.get(("cross_attention_tokens", layer.name), ()):
+            answer = _invoke(entry, {"layer": layer, "run": run}, run)
+            if answer is not None:
+                if not isinstance(answer, AttentionTokens):
+                    raise HookReturnError(f"{describe(entry, run)} returned {answer!r}, not AttentionTokens")
+                answers.append(answer)
+        return answers
+
+    def attention_probe(self, layer: Block, probabilities: Tensor, run: Run) -> None:
+        """Show attention probabilities to every extension that asked for this layer."""
+        values = {"layer": layer, "probabilities": probabilities, "run": run}
+        for entry in self._at.get(("attention_probe", layer.name), ()):
+            _invoke(entry, values, run)
+
+    def unet_output(self, prediction: Tensor, timestep: Tensor, run: Run) -> Tensor:
+        """The U-Net's output for all passes."""
+        values = {"prediction": prediction, "timestep": timestep, "run": run}
+        return self._chain("unet_output", "prediction", values, run, check_tensor)
+
+    def prediction(self, prediction: Tensor, latents: Tensor, run: Run) -> Tensor:
+        """The combined prediction."""
+        values = {"prediction": prediction, "latents": latents, "run": run}
+        return self._chain("prediction", "prediction", values, run, check_tensor)
+
+    def step_end(self, latents: Tensor, run: Run) -> Tensor:
+        """Latents after the scheduler's step."""
+        return self._chain("step_end", "latents", {"latents": latents, "run": run}, run, check_tensor)
+
+    # After the loop.
+
+    def latents(self, latents: Tensor, run: Run) -> Tensor:
+        """Final latents."""
+        return self._chain("latents", "latents", {"latents": latents, "run": run}, run, check_latents)
+
+    def images(self, images: list[Image], run: Run) -> list[Image]:
+        """Decoded images."""
+        return self._chain("images", "images", {"images": images, "run": run}, run, check_images)
+
+    # The slot kinds.
+
+    def _chain(
+        self,
+        point: str,
+        name: str,
+        values: dict[str, Any],
+        run: Run,
+        check: Callable[[Entry, Any, Any], Any],
+    ) -> Any:
+        for entry in self._entries.get(point, ()):
+            answer = _invoke(entry, values, run)
+            if answer is not None:
+                values[name] = check(entry, answer, values[name])
+        return values[name]
+
+    def _collect(
+        self, point: str, values: dict[str, Any], run: Run, check: Callable[[Entry, Any], Value]
+    ) -> list[Value]:
+        answers = []
+        for entry in self._entries.get(point, ()):
+            answer = _invoke(entry, values, run)
+            if answer is not None:
+                answers.append(check(entry, answer))
+        return answers
+
+    def _exclusive(
+        self, point: str, values: dict[str, Any], run: Run, check: Callable[[Entry, Any], Value]
+    ) -> Value | None:
+        answers = self._collect(point, values, run, check)
+        return answers[0] if answers else None
+
+    def _block(self, point: str, block: Block, state: BlockOutput, run: Run) -> BlockOutput:
+        for entry in self._at.get((point, block.name), ()):
+            values = {"block": block, "hidden_states": state.hidden_states, "skips": state.skips, "run": run}
+            answer = _invoke(entry, values, run)
+            if answer is not None:
+                state = check_block(entry, answer, state, block)
+        return state
+
+
+def describe(entry: Entry, run: Run | None = None) -> str:
+    """`freeu (plugin blocks (mezzotint-blocks 0.1.0)), hook point unet_block_output, step 3 of 20`."""
+    return f"extension {entry.label}, {entry.owner}, hook point {entry.point}{_when(run)}"
+
+
+def _when(run: Run | None) -> str:
+    if run is None or run.step is None:
+        return ""
+    return f", step {run.step.index + 1} of {run.step.count}"
+
+
+def _invoke(entry: Entry, values: Mapping[str, Any], run: Run | None = None) -> Any:
+    try:
+        return entry.function(*[values[name] for name in entry.arguments])
+    except BaseException as error:
+        error.add_note(f"in {describe(entry, run)}")
+        raise

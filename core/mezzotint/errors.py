@@ -1,0 +1,56 @@
+"""Every error that mezzotint raises on purpose: one clear sentence, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class MezzotintError(Exception):
+    """Base of all errors that are meant for the person at the keyboard (exit code 2, no traceback)."""
+
+
+class PluginError(MezzotintError):
+    """A plugin or extension breaks the contract: unknown hook, wrong argument, wrong return type."""
+
+
+class DuplicateNameError(MezzotintError):
+    """Two plugins claim one name. Nothing is last-wins, so neither is used."""
+
+
+class UnknownNameError(MezzotintError):
+    """A model, scheduler, spacing, extension or plugin that nobody provides."""
+
+
+class PlanError(MezzotintError):
+    """The extensions of a run cannot be combined: a cycle, a conflict, two claims on one slot."""
+
+
+class HookReturnError(MezzotintError):
+    """A hook returned something of the wrong type, shape, dtype or device."""
+
+
+class RequestError(MezzotintError):
+    """An argument of a run is out of range or of the wrong kind."""
+
+
+class ModelError(MezzotintError):
+    """A model folder or file is incomplete, malformed, of another kind, or unsafe to open."""
+
+
+class ReplayError(MezzotintError):
+    """A recipe asks for a plugin, model or file that is missing here or differs."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str], hint: str = "") -> UnknownNameError:
+    """An `UnknownNameError` that suggests close matches, or lists what there is."""
+    return UnknownNameError(f"no {kind} named {name!r}; {suggest(name, known)}{' ' + hint if hint else ''}")
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """`did you mean …?` for near misses, else the whole list."""
+    names = sorted(known)
+    close = get_close_matches(name, names, n=3, cutoff=0.6)
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    return f"there {'are' if len(names) != 1 else 'is'}: {', '.join(names) or 'none'}."

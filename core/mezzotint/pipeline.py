@@ -1,0 +1,357 @@
+"""The base pipeline: request → plan → conditioning → loop → images, with hook points on the way.
+
+The loop itself is in `denoise.py`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import cached_property
+from typing import Any, TypeVar
+
+import torch
+from diffusers import AutoencoderKL, SchedulerMixin, UNet2DConditionModel
+from diffusers.image_processor import VaeImageProcessor
+from PIL.Image import Image
+from torch import Tensor
+
+from .blocks import Block, find_attention_layers, find_blocks
+from .calls import Calls, describe
+from .components import Components, Source
+from .conditioning import Conditioning, encode_with_clip
+from .denoise import denoise
+from .errors import HookReturnError, PlanError
+from .extension import Extension
+from .plan import Entry, Plan, make_plan
+from .preview import fit_latent_to_rgb, preview_images
+from .recipe import describe_run
+from .registry import Registry
+from .request import Request, resolve
+from .result import Result
+from .run import Clock, Progress, Run, RunCancelled
+from .scheduling import make_scheduler
+from .unet_hooks import attached
+
+logger = logging.getLogger("mezzotint")
+Resource = TypeVar("Resource")
+
+PATCHES = ("patch_text_encoder", "patch_unet")
+
+
+class Pipeline:
+    """A text-to-image model with its plugins. Made by `mezzotint.load`.
+
+    A pipeline serves one run at a time; a second thread waits its turn. Two pipelines share nothing.
+    """
+
+    def __init__(self, components: Components, registry: Registry, source: Source) -> None:
+        self.components = components
+        self.registry = registry
+        self.source = source
+        self._lock = threading.RLock()
+        self._in_use: tuple[Extension, ...] = ()
+        self._patched: dict[str, tuple[Extension, ...]] = dict.fromkeys(PATCHES, ())
+        self._resources: dict[Hashable, Any] = {}
+
+    @property
+    def unet(self) -> UNet2DConditionModel:
+        """The U-Net."""
+        return self.components.unet
+
+    @property
+    def vae(self) -> AutoencoderKL:
+        """The autoencoder between images and latents."""
+        return self.components.vae
+
+    @property
+    def text_encoder(self) -> Any:
+        """The text encoder (transformers' `CLIPTextModel`)."""
+        return self.components.text_encoder
+
+    @property
+    def tokenizer(self) -> Any:
+        """The tokenizer (transformers' `CLIPTokenizer`)."""
+        return self.components.tokenizer
+
+    @property
+    def scheduler(self) -> SchedulerMixin:
+        """The model's own scheduler. Runs use a copy; this one never changes."""
+        return self.components.scheduler
+
+    @property
+    def device(self) -> torch.device:
+        """Where the models are."""
+        return self.unet.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the U-Net's parameters."""
+        return self.unet.dtype
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over the model's files, or empty for a model made in memory; read at the first use."""
+        from .hashing import hash_folder
+
+        return "" if self.source.path is None else hash_folder(self.source.path)
+
+    @cached_property
+    def vae_scale_factor(self) -> int:
+        """Pixels for each latent, in one direction."""
+        return int(2 ** (len(self.vae.config.block_out_channels) - 1))
+
+    @property
+    def native_size(self) -> tuple[int, int]:
+        """(width, height) in pixels that the U-Net was made for."""
+        size = self.unet.config.sample_size
+        height, width = (size, size) if isinstance(size, int) else size
+        return width * self.vae_scale_factor, height * self.vae_scale_factor
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        prompt: str | Sequence[str],
+        *,
+        negative: str | Sequence[str] | None = None,
+        steps: int | None = None,
+        scheduler: str | SchedulerMixin | None = None,
+        spacing: str | None = None,
+        guidance: float | None = None,
+        seed: int | None = None,
+        n: int = 1,
+        size: tuple[int, int] | None = None,
+        use: Sequence[Extension] = (),
+        on_step: Callable[[Progress], None] | None = None,
+    ) -> Result:
+        """Make images.
+
+        Args:
+            prompt: one text, or several for as many images (times `n`).
+            negative: what to steer away from; one for all, or one for each prompt.
+            steps: steps of the scheduler.
+            scheduler: a name (`mezzotint schedulers list`), `diffusers:ClassName`, or a scheduler object.
+            spacing: a name; with what interval t falls.
+            guidance: scale of classifier-free guidance; 1 or less runs without.
+            seed: image k gets `torch.Generator("cpu").manual_seed(seed + k)`; default: a random one, kept in
+                the recipe.
+            n: images for each prompt.
+            size: (width, height) in pixels.
+            use: extensions to switch on for this run.
+            on_step: called after each step; may look (`Progress.preview`) and cancel.
+
+        Values left out come from the model. Calling again with the same values gives the same bits on the
+        same machine.
+
+        Raises:
+            RequestError: a value is out of range.
+            PlanError: the extensions cannot be combined.
+            RunCancelled: `on_step` cancelled.
+        """
+        with self._lock:
+            request = self._resolve(
+                prompt, negative, steps, scheduler, spacing, guidance, seed, n, size
+            )
+            plan = self._plan(request, use)
+            return self._run(request, plan, on_step)
+
+    def plan(
+        self,
+        prompt: str | Sequence[str] = "",
+        *,
+        negative: str | Sequence[str] | None = None,
+        steps: int | None = None,
+        scheduler: str | SchedulerMixin | None = None,
+        spacing: str | None = None,
+        guidance: float | None = None,
+        seed: int | None = None,
+        n: int = 1,
+        size: tuple[int, int] | None = None,
+        use: Sequence[Extension] = (),
+    ) -> Plan:
+        """What a call with these values would do, without doing it: `plan.explain()` prints it."""
+        return self._plan(
+            self._resolve(prompt, negative, steps, scheduler, spacing, guidance, seed, n, size), use
+        )
+
+    @contextmanager
+    def using(self, *extensions: Extension) -> Iterator[Pipeline]:
+        """Keep extensions attached over several runs; on leaving, the model is as it was.
+
+        Other threads wait meanwhile.
+        """
+        with self._lock, ExitStack() as stack:
+            plan = self._plan(None, extensions)
+            before = self._in_use, dict(self._patched)
+            stack.callback(self._restore_in_use, *before)
+            self._patch(plan, Calls(plan), stack)
+            self._in_use = (*self._in_use, *extensions)
+            yield self
+
+    def resource(self, key: Hashable, make: Callable[[], Resource]) -> Resource:
+        """What an extension loads, made once for a key (content, not only a path) and shared between runs."""
+        with self._lock:
+            if key not in self._resources:
+                self._resources[key] = make()
+            resource: Resource = self._resources[key]
+            return resource
+
+    def free(self) -> None:
+        """Forget all cached resources."""
+        with self._lock:
+            self._resources.clear()
+
+    def _resolve(
+        self,
+        prompt: str | Sequence[str],
+        negative: str | Sequence[str] | None,
+        steps: int | None,
+        scheduler: str | SchedulerMixin | None,
+        spacing: str | None,
+        guidance: float | None,
+        seed: int | None,
+        n: int,
+        size: tuple[int, int] | None,
+    ) -> Request:
+        return resolve(
+            prompt,
+            negative=negative,
+            steps=steps,
+            scheduler=scheduler,
+            spacing=spacing,
+            guidance=guidance,
+            seed=seed,
+            n=n,
+            size=size,
+            defaults=self.source.defaults,
+            native_size=self.native_size,
+            size_multiple=self.vae_scale_factor,
+        )
+
+    def _plan(self, request: Request | None, use: Sequence[Extension]) -> Plan:
+        blocks, layers = self._places
+        return make_plan(request, (*self._in_use, *use), self.registry, blocks, layers)
+
+    @cached_property
+    def _places(self) -> tuple[dict[str, Block], dict[str, Block]]:
+        return find_blocks(self.unet), find_attention_layers(self.unet)
+
+    def _run(self, request: Request, plan: Plan, on_step: Callable[[Progress], None] | None) -> Result:
+        calls = Calls(plan)
+        generators = [torch.Generator("cpu").manual_seed(seed) for seed in request.seeds]
+        run = Run(self, request, plan, generators)
+        run._encode = lambda prompts: self._encode(prompts, run, calls)
+        clock = Clock()
+        with ExitStack() as stack:
+            stack.callback(self._restore_in_use, self._in_use, dict(self._patched))
+            self._patch(plan, calls, stack)
+            stack.enter_context(attached(self.unet, calls, run))
+            scheduler = calls.make_scheduler(run) or self._make_scheduler(request)
+            latents = denoise(run, calls, scheduler, self._stepper(on_step))
+            latents = calls.latents(latents, run)
+            images = calls.images(self._decode(latents, run), run)
+        return Result(images, latents, describe_run(self, request, plan, scheduler), plan, clock())
+
+    def _patch(self, plan: Plan, calls: Calls, stack: ExitStack) -> None:
+        """Enter the contexts of `patch_text_encoder` and `patch_unet` that are not entered yet, in plan order."""
+        for point, model in (("patch_text_encoder", self.text_encoder), ("patch_unet", self.unet)):
+            patches = calls.patches(point, model, self)
+            done = self._patched[point]
+            order = tuple(entry.use.extension for entry, _ in patches)
+            if any(first is not second for first, second in zip(done, order, strict=False)):
+                late = next(entry for entry, _ in patches if all(entry.use.extension is not d for d in done))
+                raise PlanError(
+                    f"{late.label} patches the model before an extension that is already attached; "
+                    "name it in the same using(…)"
+                )
+            for entry, make in patches[len(done) :]:
+                stack.enter_context(_Noted(entry, make))
+            self._patched[point] = order
+
+    def _restore_in_use(self, in_use: tuple[Extension, ...], patched: dict[str, tuple[Extension, ...]]) -> None:
+        self._in_use, self._patched = in_use, patched
+
+    def _make_scheduler(self, request: Request) -> Any:
+        chosen = request.scheduler
+        if isinstance(chosen, str) or (chosen is None and request.spacing is not None):
+            return make_scheduler(
+                chosen or f"diffusers:{type(self.scheduler).__name__}",
+                spacing=request.spacing,
+                like=self.scheduler,
+                schedulers=self.registry.schedulers,
+                families=self.registry.families,
+                spacings=self.registry.spacings,
+            )
+        if request.spacing is not None:
+            raise PlanError("spacing= goes with a scheduler's name; a scheduler object has its own spacing")
+        own = self.scheduler if chosen is None else chosen
+        return type(own).from_config(own.config)
+
+    def _encode(self, prompts: list[str], run: Run, calls: Calls) -> Conditioning:
+        answer = calls.encode_prompt(prompts, run) if calls.acts("encode_prompt") else None
+        if answer is not None:
+            return answer
+        conditioning, cut = encode_with_clip(
+            prompts, self.tokenizer, self.text_encoder, self.device, self.text_encoder.dtype
+        )
+        for text in filter(None, cut):
+            logger.warning("the prompt is too long for the text encoder; cut off: %r", text)
+        return conditioning
+
+    def _decode(self, latents: Tensor, run: Run) -> list[Image]:
+        decoded = self.vae.decode(
+            latents / self.vae.config.scaling_factor, return_dict=False, generator=run.generators
+        )[0]
+        processor = VaeImageProcessor(vae_scale_factor=self.vae_scale_factor)
+        images: list[Image] = processor.postprocess(decoded, do_denormalize=[True] * len(decoded))
+        return images
+
+    def _stepper(self, on_step: Callable[[Progress], None] | None) -> Callable[[Run, Tensor], None]:
+        clock = Clock()
+
+        def step(run: Run, latents: Tensor) -> None:
+            if on_step is None or run.step is None:
+                return
+            progress = Progress(run.step.index, run.step.count, clock(), latents, self._preview)
+            on_step(progress)
+            if progress.cancelled:
+                raise RunCancelled(f"cancelled after step {run.step.index + 1} of {run.step.count}")
+
+        return step
+
+    def _preview(self, latents: Tensor) -> list[Image]:
+        latent_to_rgb = self.resource("latent to RGB", lambda: fit_latent_to_rgb(self.vae))
+        return preview_images(latents, latent_to_rgb, self.vae_scale_factor)
+
+
+class _Noted(AbstractContextManager[None]):
+    """An extension's context: errors on entering and leaving say whose it is, and it cannot swallow any."""
+
+    def __init__(self, entry: Entry, make: Callable[[], AbstractContextManager[Any] | None]) -> None:
+        self._entry = entry
+        self._context = make()
+        if self._context is not None and not isinstance(self._context, AbstractContextManager):
+            raise HookReturnError(
+                f"{describe(entry)} returned {self._context!r}, not a context manager: "
+                "decorate the method with contextlib.contextmanager below @hookimpl"
+            )
+
+    def __enter__(self) -> None:
+        if self._context is not None:
+            with self._note("on entering"):
+                self._context.__enter__()
+
+    def __exit__(self, *exception: Any) -> None:
+        if self._context is not None:
+            with self._note("on leaving"):
+                self._context.__exit__(*exception)
+
+    @contextmanager
+    def _note(self, when: str) -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:
+            error.add_note(f"in {describe(self._entry)}, {when}")
+            raise

@@ -1,0 +1,30 @@
+"""What a run gives back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+    from .plan import Plan
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """Images of one run with all that is needed to make them again."""
+
+    images: list[Image]
+    latents: Tensor
+    """(n, c, h, w), as the VAE decoded them."""
+    recipe: dict[str, Any]
+    """Plain data (JSON types); see `mezzotint.recipe`. `recipe_of(k)` adds which image it is."""
+    plan: Plan
+    seconds: float
+    """Wall time of the run."""
+
+    def recipe_of(self, index: int) -> dict[str, Any]:
+        """The recipe of image `index`, as it is stored in its file."""
+        return {**self.recipe, "index": range(len(self.images))[index]}

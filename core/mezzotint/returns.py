@@ -1,0 +1,157 @@
+"""Checks of what hooks return, made where it enters; each error names the extension and both shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .blocks import Block, BlockOutput
+from .conditioning import Conditioning
+from .errors import HookReturnError
+from .residuals import Residuals
+
+if TYPE_CHECKING:
+    from .plan import Entry
+
+
+def check_tensor(entry: Entry, answer: Any, like: Any, where: str = "") -> Any:
+    """A tensor of the same shape, dtype and device."""
+    if answer is like:
+        return answer
+    _require_tensor(entry, answer, where)
+    for aspect in ("shape", "dtype", "device"):
+        got, expected = getattr(answer, aspect), getattr(like, aspect)
+        if got != expected:
+            raise _wrong(entry, f"a tensor of {aspect} {_show(got)}", f"{_show(expected)}", where)
+    return answer
+
+
+def check_unet_input(entry: Entry, answer: Any, like: Any) -> Any:
+    """Like what came in, but with any number of channels."""
+    _require_tensor(entry, answer)
+    channels = answer.shape[1] if answer.dim() == like.dim() else -1
+    expected = (*like.shape[:1], channels, *like.shape[2:])
+    if tuple(answer.shape) != expected or answer.dtype != like.dtype or answer.device != like.device:
+        raise _wrong(
+            entry,
+            f"{_show(answer.shape)} {answer.dtype} on {answer.device}",
+            f"{_show(like.shape)} {like.dtype} on {like.device}, where only channels may differ",
+        )
+    return answer
+
+
+def check_latents(entry: Entry, answer: Any, like: Any) -> Any:
+    """As many latents with as many channels; height and width may differ."""
+    _require_tensor(entry, answer)
+    if answer.dim() != like.dim() or answer.shape[:2] != like.shape[:2] or answer.dtype != like.dtype:
+        raise _wrong(entry, f"{_show(answer.shape)} {answer.dtype}", f"{_show(like.shape[:2])} × any size {like.dtype}")
+    return answer
+
+
+def check_timesteps(entry: Entry, answer: Any, like: Any) -> Any:
+    """A 1-D tensor with at least one timestep."""
+    _require_tensor(entry, answer)
+    if answer.dim() != 1 or not len(answer):
+        raise _wrong(entry, f"timesteps of shape {_show(answer.shape)}", "a 1-D tensor with at least one timestep")
+    return answer
+
+
+def check_block(entry: Entry, answer: Any, state: BlockOutput, block: Block) -> BlockOutput:
+    """Hidden states, or hidden states and skips, of the shapes that came in."""
+    hidden_states, skips = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, state.skips)
+    where = f" at {block}"
+    hidden_states = check_tensor(entry, hidden_states, state.hidden_states, where)
+    if skips is not state.skips:
+        if not isinstance(skips, tuple | list) or len(skips) != len(state.skips):
+            got = len(skips) if isinstance(skips, tuple | list) else type(skips).__name__
+            raise _wrong(entry, f"skips: {got}", f"{len(state.skips)} tensors", where)
+        skips = tuple(
+            check_tensor(entry, skip, like, where) for skip, like in zip(skips, state.skips, strict=True)
+        )
+    return BlockOutput(hidden_states, skips)
+
+
+def check_conditioning(rows: int) -> Callable[[Entry, Any], Conditioning]:
+    """A `Conditioning` with that many rows throughout."""
+
+    def check(entry: Entry, answer: Any) -> Conditioning:
+        if not isinstance(answer, Conditioning):
+            raise _wrong(entry, f"a {type(answer).__name__}", "a mezzotint.Conditioning")
+        if answer.embeddings.dim() != 3 or answer.rows != rows:
+            raise _wrong(entry, f"embeddings of shape {_show(answer.embeddings.shape)}", f"({rows}, tokens, dim)")
+        mask = answer.attention_mask
+        if mask is not None and mask.shape != answer.embeddings.shape[:2]:
+            raise _wrong(entry, f"a mask of shape {_show(mask.shape)}", _show(answer.embeddings.shape[:2]))
+        for name, tensor in answer.added.items():
+            if tensor.shape[0] != rows:
+                raise _wrong(entry, f"added condition {name!r} with {tensor.shape[0]} rows", f"{rows} rows")
+        return answer
+
+    return check
+
+
+def check_residuals(
+    entry: Entry, answer: Any, sample: Any, shapes: Mapping[str, Sequence[tuple[int, ...]]]
+) -> Residuals:
+    """Residuals of the shapes that the U-Net expects, with the sample's rows or one."""
+    if not isinstance(answer, Residuals):
+        raise _wrong(entry, f"a {type(answer).__name__}", "mezzotint.Residuals")
+    given = {"down": answer.down, "mid": () if answer.mid is None else (answer.mid,), "adapter": answer.adapter}
+    for kind, tensors in given.items():
+        if tensors and len(tensors) != len(shapes[kind]):
+            raise _wrong(entry, f"{len(tensors)} {kind} residuals", f"{len(shapes[kind])} for this U-Net")
+        for position, (tensor, shape) in enumerate(zip(tensors, shapes[kind], strict=False)):
+            if tuple(tensor.shape[1:]) != shape or tensor.shape[0] not in (1, sample.shape[0]):
+                raise _wrong(
+                    entry, f"{kind} residual {position} of shape {_show(tensor.shape)}", f"({sample.shape[0]}, *{shape})"
+                )
+            if tensor.dtype != sample.dtype or tensor.device != sample.device:
+                raise _wrong(
+                    entry, f"{kind} residual in {tensor.dtype} on {tensor.device}", f"{sample.dtype} on {sample.device}"
+                )
+    return answer
+
+
+def check_scheduler(entry: Entry, answer: Any) -> Any:
+    """Anything with diffusers' scheduler protocol."""
+    return check_instance("set_timesteps", "step")(entry, answer)
+
+
+def check_instance(*methods: str) -> Callable[[Entry, Any], Any]:
+    """An object with these methods."""
+
+    def check(entry: Entry, answer: Any) -> Any:
+        missing = [name for name in methods if not callable(getattr(answer, name, None))]
+        if missing:
+            raise _wrong(entry, f"a {type(answer).__name__} without {missing[0]}", f"an object with {', '.join(methods)}")
+        return answer
+
+    return check
+
+
+def check_images(entry: Entry, answer: Any, like: list[Any]) -> list[Any]:
+    """As many PIL images."""
+    from PIL.Image import Image
+
+    if not isinstance(answer, list) or not all(isinstance(image, Image) for image in answer):
+        raise _wrong(entry, f"{answer!r}", "a list of PIL images")
+    if len(answer) != len(like):
+        raise _wrong(entry, f"{len(answer)} images", f"{len(like)}")
+    return answer
+
+
+def _require_tensor(entry: Entry, answer: Any, where: str = "") -> None:
+    from torch import Tensor
+
+    if not isinstance(answer, Tensor):
+        raise _wrong(entry, f"a {type(answer).__name__}", "a tensor", where)
+
+
+def _wrong(entry: Entry, got: str, expected: str, where: str = "") -> HookReturnError:
+    return HookReturnError(
+        f"extension {entry.label}, {entry.owner}, returned from {entry.point}{where} {got}; expected {expected}"
+    )
+
+
+def _show(value: Any) -> str:
+    return str(tuple(value)) if hasattr(value, "numel") else str(value)
