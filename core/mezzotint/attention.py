@@ -103,8 +103,8 @@ class ComposableAttention:
     def _add_tokens(self, hidden_states: Tensor, query: Tensor, heads: int) -> Tensor:
         from torch.nn.functional import scaled_dot_product_attention
 
-        for tokens in self._calls.cross_attention_tokens(self._layer, self._run):
-            rows = query.shape[0]
+        rows = query.shape[0]
+        for tokens in self._calls.cross_attention_tokens(self._layer, query, self._run):
             key = _heads(tokens.key.expand(rows, -1, -1), heads)
             value = _heads(tokens.value.expand(rows, -1, -1), heads)
             extra = _merge(scaled_dot_product_attention(query, key, value)).to(query.dtype)

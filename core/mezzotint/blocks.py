@@ -56,22 +56,18 @@ class BlockOutput(NamedTuple):
 
 def find_blocks(unet: Module) -> dict[str, Block]:
     """Every named block of a `UNet2DConditionModel`, in order of execution: stages and what is in them."""
-    return {
-        block.name: block
-        for path, _ in unet.named_modules()
-        if (block := _block(path)) is not None
-    }
+    found = [block for path, _ in unet.named_modules() if (block := _block(path)) is not None]
+    return {block.name: block for block in sorted(found, key=_execution)}
 
 
 def find_attention_layers(unet: Module) -> dict[str, Block]:
     """Every layer with an attention processor, in order of execution."""
-    layers = {}
+    found = []
     for path, module in unet.named_modules():
         parts = path.split(".")
         if hasattr(module, "set_processor") and parts[0] in STAGES:
-            name = _short(parts)
-            layers[name] = Block(name, path, "attention_layer", STAGES[parts[0]], _index(parts))
-    return layers
+            found.append(Block(_short(parts), path, "attention_layer", STAGES[parts[0]], _index(parts)))
+    return {block.name: block for block in sorted(found, key=_execution)}
 
 
 def match(pattern: str | Sequence[str], names: Iterable[str]) -> list[str]:
@@ -98,6 +94,14 @@ def _block(path: str) -> Block | None:
     else:
         return None
     return Block(_short(parts), path, kind, stage, _index(parts))
+
+
+def _execution(block: Block) -> tuple[int, int, int, int]:
+    """Sort key: stage, block, then resnet and attention in turn, samplers last."""
+    inside = block.name.split(".")[1 if block.stage == "mid" else 2 :]
+    position = 10**6 if inside and inside[0].endswith("samplers") else int(inside[1]) if inside else -1
+    part = _INNER.index(inside[0]) if inside else -1
+    return list(STAGES.values()).index(block.stage), block.index, position, part
 
 
 def _short(parts: list[str]) -> str:

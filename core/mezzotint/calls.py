@@ -11,7 +11,6 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import residuals as residual
-from .attention import AttentionTokens
 from .blocks import Block, BlockOutput
 from .conditioning import Conditioning, Pass
 from .errors import HookReturnError
@@ -26,6 +25,7 @@ from .returns import (
     check_scheduler,
     check_tensor,
     check_timesteps,
+    check_tokens,
     check_unet_input,
 )
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-    from .attention import AttentionProcessor
+    from .attention import AttentionProcessor, AttentionTokens
     from .guidance import Guidance
     from .pipeline import Pipeline
     from .residuals import Residuals
@@ -81,7 +81,9 @@ class Calls:
 
     def encode_prompt(self, prompts: list[str], run: Run) -> Conditioning | None:
         """Conditioning from an extension's encoder, or `None`."""
-        return self._exclusive("encode_prompt", {"prompts": prompts, "run": run}, run, check_conditioning(len(prompts)))
+        return self._exclusive(
+            "encode_prompt", {"prompts": prompts, "run": run}, run, check_conditioning(len(prompts))
+        )
 
     def make_scheduler(self, run: Run) -> SchedulerMixin | None:
         """The scheduler of an extension, or `None`."""
@@ -95,7 +97,9 @@ class Calls:
     def initial_latents(self, noise: Tensor, scheduler: SchedulerMixin, run: Run) -> Tensor | None:
         """First latents of an extension, or `None`."""
         values = {"noise": noise, "scheduler": scheduler, "run": run}
-        return self._exclusive("initial_latents", values, run, lambda entry, answer: check_tensor(entry, answer, noise))
+        return self._exclusive(
+            "initial_latents", values, run, lambda entry, answer: check_tensor(entry, answer, noise)
+        )
 
     # Every step.
 
@@ -107,7 +111,9 @@ class Calls:
         """The conditioning of one pass."""
         values = {"conditioning": conditioning, "pass_": pass_, "run": run}
         check = check_conditioning(conditioning.rows)
-        return self._chain("conditioning", "conditioning", values, run, lambda entry, answer, _: check(entry, answer))
+        return self._chain(
+            "conditioning", "conditioning", values, run, lambda entry, answer, _: check(entry, answer)
+        )
 
     def unet_residuals(
         self,
@@ -120,7 +126,10 @@ class Calls:
         """The sum of all residuals, or `None`; `shapes` is what the U-Net expects."""
         values = {"sample": sample, "timestep": timestep, "conditioning": conditioning, "run": run}
         answers = self._collect(
-            "unet_residuals", values, run, lambda entry, answer: check_residuals(entry, answer, sample, shapes)
+            "unet_residuals",
+            values,
+            run,
+            lambda entry, answer: check_residuals(entry, answer, sample, shapes),
         )
         return residual.add(answers) if answers else None
 
@@ -172,15 +181,14 @@ class Calls:
                 return processor
         return None
 
-    def cross_attention_tokens(self, layer: Block, run: Run) -> list[AttentionTokens]:
-        """Extra keys and values of every extension for this layer."""
+    def cross_attention_tokens(self, layer: Block, query: Tensor, run: Run) -> list[AttentionTokens]:
+        """Extra keys and values of every extension for a layer with this query (rows, heads, queries, dim)."""
+        width = query.shape[1] * query.shape[3]
         answers = []
         for entry in self._at.get(("cross_attention_tokens", layer.name), ()):
             answer = _invoke(entry, {"layer": layer, "run": run}, run)
             if answer is not None:
-                if not isinstance(answer, AttentionTokens):
-                    raise HookReturnError(f"{describe(entry, run)} returned {answer!r}, not AttentionTokens")
-                answers.append(answer)
+                answers.append(check_tokens(entry, answer, query, width, f" at {layer}"))
         return answers
 
     def attention_probe(self, layer: Block, probabilities: Tensor, run: Run) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,4 +32,4 @@ class Source:
     """The name it was loaded by: a plugin's model, or a path."""
     path: Path | None = None
     owner: Owner | None = None
-    defaults: RunDefaults = RunDefaults()
+    defaults: RunDefaults = field(default_factory=RunDefaults)

@@ -38,7 +38,9 @@ def denoise(run: Run, calls: Calls, scheduler: Any, on_step: Callable[[Run, Tens
     if calls.acts("timesteps"):
         timesteps = apply_interval(scheduler, timesteps, calls.timesteps(timesteps, scheduler, run))
 
-    noise = randn_tensor(_latent_shape(run), run.generators, pipe.device, prompts["positive"].embeddings.dtype)
+    noise = randn_tensor(
+        _latent_shape(run), run.generators, pipe.device, prompts["positive"].embeddings.dtype
+    )
     first = calls.initial_latents(noise, scheduler, run) if calls.acts("initial_latents") else None
     latents = noise * scheduler.init_noise_sigma if first is None else first
 
@@ -137,6 +139,4 @@ def _latent_shape(run: Run) -> tuple[int, int, int, int]:
 def _step_arguments(scheduler: Any, run: Run) -> dict[str, Any]:
     """`eta` and `generator`, for schedulers whose `step` takes them."""
     accepted = inspect.signature(scheduler.step).parameters
-    return {
-        name: value for name, value in (("eta", 0.0), ("generator", run.generators)) if name in accepted
-    }
+    return {name: value for name, value in (("eta", 0.0), ("generator", run.generators)) if name in accepted}

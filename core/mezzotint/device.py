@@ -29,7 +29,9 @@ def choose_device(wanted: str | torch.device = "auto") -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).strip().partition("\n")[0]
-        raise RequestError(f"device {str(wanted)!r} cannot be used here: {reason}; try auto, cpu, cuda or mps") from None
+        raise RequestError(
+            f"device {str(wanted)!r} cannot be used here: {reason}; try auto, cpu, cuda or mps"
+        ) from None
     return device
 
 
@@ -60,5 +62,6 @@ def cpu_has_fast_bf16() -> bool:
 
     cpu = torch.cpu
     return any(
-        getattr(cpu, check, lambda: False)() for check in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+        getattr(cpu, check, lambda: False)()
+        for check in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     )

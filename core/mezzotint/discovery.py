@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
@@ -72,40 +72,53 @@ class Found:
 
 
 def installed_entry_points() -> list[metadata.EntryPoint]:
-    """Entry points of the group `mezzotint.plugins`, by distribution and name, not by installation order."""
-    points = [point for point in metadata.entry_points(group=GROUP) if point.dist is not None]
-    return sorted(points, key=lambda point: (point.dist.name if point.dist else "", point.name))
+    """Entry points of the group `mezzotint.plugins`."""
+    return [point for point in metadata.entry_points(group=GROUP) if point.dist is not None]
 
 
 def discover(points: Iterable[metadata.EntryPoint], settings: Settings, host_version: str) -> Iterator[Found]:
-    """Import the plugins that may be imported; nothing of the others runs."""
-    for point in points:
-        dist = point.dist
-        owner = Owner(point.name, dist.name if dist else None, dist.version if dist else None)
-        found = Found(owner, point.value)
-        skip = settings.reason_to_skip(point.name, owner.distribution or "")
+    """Import the plugins that may be imported, in order of distribution and name; nothing of the others runs."""
+    ordered = sorted(points, key=lambda point: (_owner(point).distribution or "", point.name))
+    allowed = [p for p in ordered if not settings.reason_to_skip(p.name, _owner(p).distribution or "")]
+    for point in ordered:
+        found = Found(_owner(point), point.value)
+        skip = settings.reason_to_skip(point.name, found.owner.distribution or "")
+        refusal = _twins(point, allowed) or _incompatibility(point.dist, host_version)
         if skip:
-            yield Found(owner, point.value, row=PluginRow(owner, State.DISABLED, point.value, skip))
-            continue
-        incompatible = _incompatibility(dist, host_version)
-        if incompatible:
-            error = PluginError(incompatible)
-            yield Found(owner, point.value, row=found.failed(error))
-            continue
-        try:
-            with forgetting_failed_import(point.module):
-                plugin = point.load()
-        except (Exception, SystemExit) as error:
-            yield Found(owner, point.value, row=found.failed(error))
-            continue
-        yield Found(owner, point.value, plugin)
+            yield replace(found, row=PluginRow(found.owner, State.DISABLED, point.value, skip))
+        elif refusal:
+            yield replace(found, row=found.failed(PluginError(refusal)))
+        else:
+            yield _import(found, point.module, point.load)
+
+
+def _owner(point: metadata.EntryPoint) -> Owner:
+    dist = point.dist
+    return Owner(point.name, dist.name if dist else None, dist.version if dist else None)
+
+
+def _twins(point: metadata.EntryPoint, points: Iterable[metadata.EntryPoint]) -> str | None:
+    """Two plugins of one name cannot be told apart by any command, so none of them loads."""
+    owners = [_owner(other) for other in points if other.name == point.name]
+    if len(owners) < 2:
+        return None
+    both = " and ".join(f"{owner.distribution} {owner.version}" for owner in owners)
+    return f"plugin {point.name!r} comes from {both}; uninstall or disable one of these distributions"
+
+
+def _import(found: Found, module: str, load: Callable[[], object]) -> Found:
+    try:
+        with forgetting_failed_import(module):
+            return replace(found, plugin=load())
+    except (Exception, SystemExit) as error:
+        return replace(found, row=found.failed(error))
 
 
 def given(plugin: object) -> Found:
     """A plugin that the caller hands over: an object, class or module, or the path of a Python file."""
     if isinstance(plugin, str | Path):
         path = Path(plugin)
-        return Found(Owner(path.stem), str(path), _load_file(path))
+        return _import(Found(Owner(path.stem), str(path)), path.stem, lambda: _load_file(path))
     name = getattr(plugin, "__name__", None) or type(plugin).__name__
     return Found(Owner(str(name).rpartition(".")[2]), repr(plugin), plugin)
 

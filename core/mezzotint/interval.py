@@ -23,9 +23,8 @@ def apply_interval(scheduler: Any, before: Tensor, wanted: Tensor) -> Tensor:
         return before
     start = _offset(before, wanted)
     if start is not None:
-        if start:
-            if not hasattr(scheduler, "set_begin_index"):
-                raise RequestError(f"{type(scheduler).__name__} cannot start after its first timestep")
+        # Schedulers without a begin index (DDIM, DDPM, PNDM) go by the timestep they are given.
+        if start and hasattr(scheduler, "set_begin_index"):
             scheduler.set_begin_index(start)
         return before[start : start + len(wanted)]
     if "timesteps" not in inspect.signature(scheduler.set_timesteps).parameters:

@@ -53,9 +53,7 @@ class ImplInfo:
     at: BlockPatterns | None = None
 
 
-def hookspec(
-    slot: Slot, *, where: str, since: str = "0.1", per_block: bool = False
-) -> Callable[[F], F]:
+def hookspec(slot: Slot, *, where: str, since: str = "0.1", per_block: bool = False) -> Callable[[F], F]:
     """Declare a hook point with its slot kind, its place in the pipeline and the version that added it."""
 
     def mark(function: F) -> F:

@@ -151,9 +151,7 @@ class Pipeline:
             RunCancelled: `on_step` cancelled.
         """
         with self._lock:
-            request = self._resolve(
-                prompt, negative, steps, scheduler, spacing, guidance, seed, n, size
-            )
+            request = self._resolve(prompt, negative, steps, scheduler, spacing, guidance, seed, n, size)
             plan = self._plan(request, use)
             return self._run(request, plan, on_step)
 
@@ -186,7 +184,7 @@ class Pipeline:
             plan = self._plan(None, extensions)
             before = self._in_use, dict(self._patched)
             stack.callback(self._restore_in_use, *before)
-            self._patch(plan, Calls(plan), stack)
+            self._patch(Calls(plan), stack)
             self._in_use = (*self._in_use, *extensions)
             yield self
 
@@ -246,7 +244,7 @@ class Pipeline:
         clock = Clock()
         with ExitStack() as stack:
             stack.callback(self._restore_in_use, self._in_use, dict(self._patched))
-            self._patch(plan, calls, stack)
+            self._patch(calls, stack)
             stack.enter_context(attached(self.unet, calls, run))
             scheduler = calls.make_scheduler(run) or self._make_scheduler(request)
             latents = denoise(run, calls, scheduler, self._stepper(on_step))
@@ -254,7 +252,7 @@ class Pipeline:
             images = calls.images(self._decode(latents, run), run)
         return Result(images, latents, describe_run(self, request, plan, scheduler), plan, clock())
 
-    def _patch(self, plan: Plan, calls: Calls, stack: ExitStack) -> None:
+    def _patch(self, calls: Calls, stack: ExitStack) -> None:
         """Enter the contexts of `patch_text_encoder` and `patch_unet` that are not entered yet, in plan order."""
         for point, model in (("patch_text_encoder", self.text_encoder), ("patch_unet", self.unet)):
             patches = calls.patches(point, model, self)
@@ -270,7 +268,9 @@ class Pipeline:
                 stack.enter_context(_Noted(entry, make))
             self._patched[point] = order
 
-    def _restore_in_use(self, in_use: tuple[Extension, ...], patched: dict[str, tuple[Extension, ...]]) -> None:
+    def _restore_in_use(
+        self, in_use: tuple[Extension, ...], patched: dict[str, tuple[Extension, ...]]
+    ) -> None:
         self._in_use, self._patched = in_use, patched
 
     def _make_scheduler(self, request: Request) -> Any:
@@ -340,12 +340,12 @@ class _Noted(AbstractContextManager[None]):
 
     def __enter__(self) -> None:
         if self._context is not None:
-            with self._note("on entering"):
+            with torch.no_grad(), self._note("on entering"):
                 self._context.__enter__()
 
     def __exit__(self, *exception: Any) -> None:
         if self._context is not None:
-            with self._note("on leaving"):
+            with torch.no_grad(), self._note("on leaving"):
                 self._context.__exit__(*exception)
 
     @contextmanager

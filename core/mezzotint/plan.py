@@ -62,7 +62,8 @@ class Entry:
 class Plan:
     """Everything that is decided about a run before it starts."""
 
-    request: Request
+    request: Request | None
+    """`None` for extensions that are attached over several runs."""
     uses: tuple[Use, ...]
     points: Mapping[str, tuple[Entry, ...]]
     blocks: Mapping[str, Block]
@@ -104,7 +105,7 @@ _SPECS: dict[str, SpecInfo] = {name: spec_info(function) for name, function in _
 
 
 def make_plan(
-    request: Request,
+    request: Request | None,
     extensions: Sequence[Extension],
     registry: Registry,
     blocks: Mapping[str, Block],
@@ -127,7 +128,8 @@ def make_plan(
     points = {}
     for point in _POINTS:
         impls = [
-            (attached[id(impl.plugin)], impl.function) for impl in getattr(manager.hook, point).get_hookimpls()
+            (attached[id(impl.plugin)], impl.function)
+            for impl in getattr(manager.hook, point).get_hookimpls()
         ]
         if impls:
             points[point] = _resolve(point, impls, uses, layers if point in ATTENTION_POINTS else blocks)
@@ -243,7 +245,9 @@ def _places(point: str, use: Use, at: Any, places: Mapping[str, Block]) -> tuple
     names = match(pattern, places)
     if not names and places:
         first = pattern if isinstance(pattern, str) else ", ".join(pattern)
-        raise PlanError(f"{use.label} ({use.owner}): {point} at {first!r} matches no place; {suggest(first, places)}")
+        raise PlanError(
+            f"{use.label} ({use.owner}): {point} at {first!r} matches no place; {suggest(first, places)}"
+        )
     return tuple(names)
 
 

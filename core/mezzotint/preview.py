@@ -37,4 +37,7 @@ def preview_images(latents: Tensor, latent_to_rgb: Tensor, scale: int) -> list[A
     latents = latents / latents.std(dim=(1, 2, 3), keepdim=True).clamp(min=1.0)
     colours = torch.einsum("nchw,cr->nhwr", latents, latent_to_rgb[:-1]) + latent_to_rgb[-1]
     array = ((colours / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8).numpy()
-    return [Image.fromarray(a).resize((a.shape[1] * scale, a.shape[0] * scale), Image.Resampling.BICUBIC) for a in array]
+    return [
+        Image.fromarray(a).resize((a.shape[1] * scale, a.shape[0] * scale), Image.Resampling.BICUBIC)
+        for a in array
+    ]

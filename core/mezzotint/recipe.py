@@ -87,8 +87,14 @@ def check_format(recipe: dict[str, Any]) -> None:
         ReplayError: another format, or one of the parts is absent.
     """
     if recipe.get("format") != FORMAT:
-        raise ReplayError(f"the recipe has format {recipe.get('format')!r}; this mezzotint reads format {FORMAT}")
-    absent = [key for key in ("prompt", "steps", "seed", "size", "scheduler", "model", "extensions") if key not in recipe]
+        raise ReplayError(
+            f"the recipe has format {recipe.get('format')!r}; this mezzotint reads format {FORMAT}"
+        )
+    absent = [
+        key
+        for key in ("prompt", "steps", "seed", "size", "scheduler", "model", "extensions")
+        if key not in recipe
+    ]
     if absent:
         raise ReplayError(f"the recipe lacks {', '.join(absent)}")
 
@@ -126,7 +132,9 @@ def _missing(kind: str, part: dict[str, Any], registry: Registry) -> list[str]:
     version = registry.version_of(plugin["distribution"])
     wanted = f"{plugin['distribution']} {plugin['version']}"
     if version is None:
-        return [f"{what} needs {wanted}, which is not loaded here: pip install {plugin['distribution']}=={plugin['version']}"]
+        return [
+            f"{what} needs {wanted}, which is not loaded here: pip install {plugin['distribution']}=={plugin['version']}"
+        ]
     if version != plugin["version"]:
         return [f"{what} was made with {wanted}; here is {version}"]
     return []

@@ -130,7 +130,7 @@ class Registry:
                 raise PluginError(f"{row.owner} failed to load: {row.cause}") from row.error
         for plugin in plugins:
             found = given(plugin)
-            row = registry._try(found)
+            row = found.row or registry._try(found)
             if row.state is State.FAILED:
                 raise PluginError(f"{found.owner} failed to load: {row.cause}") from row.error
             registry.rows.append(row)
@@ -147,6 +147,13 @@ class Registry:
         """Version of a distribution that has a loaded plugin."""
         versions = [r.owner.version for r in self.rows if r.owner.distribution == distribution]
         return versions[0] if versions else None
+
+    def owner_of_scheduler(self, name: str) -> Owner | None:
+        """Who provides a scheduler, by its name or by its family's (`diffusers:…`)."""
+        prefix, colon, _ = name.partition(":")
+        names: Names[Any] = self.families if colon else self.schedulers
+        key = prefix if colon else name
+        return names.provided(key).owner if key in names else None
 
     def conflicts(self) -> list[str]:
         """A sentence for each name that two plugins claim, of any kind."""
@@ -181,7 +188,7 @@ class Registry:
                 f"a plugin implements one of {', '.join(hook_points(Providers))}"
             )
         if self._manager.get_plugin(found.owner.plugin) is not None:
-            raise PluginError(f"two plugins are named {found.owner.plugin!r}: {self._twin(found.owner)}")
+            raise PluginError(f"a plugin named {found.owner.plugin!r} is loaded already")
         self._manager.register(plugin, found.owner.plugin)
         try:
             provided = [
@@ -201,7 +208,9 @@ class Registry:
         for implementation in getattr(self._manager.hook, hook).get_hookimpls():
             if implementation.plugin is plugin:
                 answer = implementation.function()
-                answers = list(answer) if isinstance(answer, list | tuple) else [answer]
+                answers = (
+                    list(answer) if isinstance(answer, list | tuple) else [] if answer is None else [answer]
+                )
         for item in answers:
             if not _acceptable(hook, item):
                 raise PluginError(f"{owner}: {hook} must return a list of {_EXPECTED[hook]}, not {item!r}")
@@ -223,10 +232,6 @@ class Registry:
             self.schedulers.add(item.__name__, item, owner)
         else:
             self.schedulers.add(item.name, item, owner)
-
-    def _twin(self, owner: Owner) -> str:
-        owners = [row.owner for row in self.rows if row.owner.plugin == owner.plugin]
-        return " and ".join(f"{o.distribution} {o.version}" for o in [*owners, owner])
 
 
 _EXPECTED = {

@@ -6,13 +6,15 @@ import math
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from .errors import RequestError
 from .specs import RunDefaults
 
 if TYPE_CHECKING:
     from diffusers import SchedulerMixin
+
+Value = TypeVar("Value")
 
 MAX_SEED = 2**63 - 1
 FALLBACK = RunDefaults(steps=30, guidance=7.5, negative="")
@@ -73,7 +75,9 @@ def resolve(
     if len(negatives) == 1:
         negatives *= len(prompts)
     if len(negatives) != len(prompts):
-        raise RequestError(f"{len(negatives)} negative prompts for {len(prompts)} prompts: give one, or one each")
+        raise RequestError(
+            f"{len(negatives)} negative prompts for {len(prompts)} prompts: give one, or one each"
+        )
     steps = _whole("steps", _first(steps, defaults.steps, FALLBACK.steps), 1)
     n = _whole("n", n, 1)
     seed = secrets.randbelow(2**32) if seed is None else _whole("seed", seed, 0, MAX_SEED - len(prompts) * n)
@@ -96,8 +100,9 @@ def resolve(
     )
 
 
-def _first(*values):  # type: ignore[no-untyped-def]
-    return next((value for value in values if value is not None), None)
+def _first(*values: Value | None) -> Value:
+    """The first value that is given; the last is always."""
+    return next(value for value in values if value is not None)
 
 
 def _texts(name: str, value: object) -> tuple[str, ...]:
@@ -108,7 +113,12 @@ def _texts(name: str, value: object) -> tuple[str, ...]:
 
 
 def _whole(name: str, value: object, low: int, high: int | None = None) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < low or (high is not None and value > high):
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int)
+        or value < low
+        or (high is not None and value > high)
+    ):
         bounds = f"at least {low}" if high is None else f"from {low} to {high}"
         raise RequestError(f"{name} must be a whole number, {bounds}, not {value!r}")
     return value
@@ -117,7 +127,9 @@ def _whole(name: str, value: object, low: int, high: int | None = None) -> int:
 def _size(size: object, multiple: int) -> tuple[int, int]:
     if not isinstance(size, list | tuple) or len(size) != 2:
         raise RequestError(f"size must be (width, height) in pixels, not {size!r}")
-    width, height = (_whole(name, value, multiple) for name, value in zip(("width", "height"), size, strict=True))
+    width, height = (
+        _whole(name, value, multiple) for name, value in zip(("width", "height"), size, strict=True)
+    )
     for name, value in (("width", width), ("height", height)):
         if value % multiple:
             raise RequestError(

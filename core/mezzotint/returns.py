@@ -44,7 +44,9 @@ def check_latents(entry: Entry, answer: Any, like: Any) -> Any:
     """As many latents with as many channels; height and width may differ."""
     _require_tensor(entry, answer)
     if answer.dim() != like.dim() or answer.shape[:2] != like.shape[:2] or answer.dtype != like.dtype:
-        raise _wrong(entry, f"{_show(answer.shape)} {answer.dtype}", f"{_show(like.shape[:2])} × any size {like.dtype}")
+        raise _wrong(
+            entry, f"{_show(answer.shape)} {answer.dtype}", f"{_show(like.shape[:2])} × any size {like.dtype}"
+        )
     return answer
 
 
@@ -52,7 +54,9 @@ def check_timesteps(entry: Entry, answer: Any, like: Any) -> Any:
     """A 1-D tensor with at least one timestep."""
     _require_tensor(entry, answer)
     if answer.dim() != 1 or not len(answer):
-        raise _wrong(entry, f"timesteps of shape {_show(answer.shape)}", "a 1-D tensor with at least one timestep")
+        raise _wrong(
+            entry, f"timesteps of shape {_show(answer.shape)}", "a 1-D tensor with at least one timestep"
+        )
     return answer
 
 
@@ -76,9 +80,11 @@ def check_conditioning(rows: int) -> Callable[[Entry, Any], Conditioning]:
 
     def check(entry: Entry, answer: Any) -> Conditioning:
         if not isinstance(answer, Conditioning):
-            raise _wrong(entry, f"a {type(answer).__name__}", "a mezzotint.Conditioning")
+            raise _wrong(entry, _kind(answer), "a mezzotint.Conditioning")
         if answer.embeddings.dim() != 3 or answer.rows != rows:
-            raise _wrong(entry, f"embeddings of shape {_show(answer.embeddings.shape)}", f"({rows}, tokens, dim)")
+            raise _wrong(
+                entry, f"embeddings of shape {_show(answer.embeddings.shape)}", f"({rows}, tokens, dim)"
+            )
         mask = answer.attention_mask
         if mask is not None and mask.shape != answer.embeddings.shape[:2]:
             raise _wrong(entry, f"a mask of shape {_show(mask.shape)}", _show(answer.embeddings.shape[:2]))
@@ -95,20 +101,43 @@ def check_residuals(
 ) -> Residuals:
     """Residuals of the shapes that the U-Net expects, with the sample's rows or one."""
     if not isinstance(answer, Residuals):
-        raise _wrong(entry, f"a {type(answer).__name__}", "mezzotint.Residuals")
-    given = {"down": answer.down, "mid": () if answer.mid is None else (answer.mid,), "adapter": answer.adapter}
+        raise _wrong(entry, _kind(answer), "mezzotint.Residuals")
+    given = {
+        "down": answer.down,
+        "mid": () if answer.mid is None else (answer.mid,),
+        "adapter": answer.adapter,
+    }
     for kind, tensors in given.items():
         if tensors and len(tensors) != len(shapes[kind]):
             raise _wrong(entry, f"{len(tensors)} {kind} residuals", f"{len(shapes[kind])} for this U-Net")
         for position, (tensor, shape) in enumerate(zip(tensors, shapes[kind], strict=False)):
             if tuple(tensor.shape[1:]) != shape or tensor.shape[0] not in (1, sample.shape[0]):
                 raise _wrong(
-                    entry, f"{kind} residual {position} of shape {_show(tensor.shape)}", f"({sample.shape[0]}, *{shape})"
+                    entry,
+                    f"{kind} residual {position} of shape {_show(tensor.shape)}",
+                    f"({sample.shape[0]}, *{shape})",
                 )
             if tensor.dtype != sample.dtype or tensor.device != sample.device:
                 raise _wrong(
-                    entry, f"{kind} residual in {tensor.dtype} on {tensor.device}", f"{sample.dtype} on {sample.device}"
+                    entry,
+                    f"{kind} residual in {tensor.dtype} on {tensor.device}",
+                    f"{sample.dtype} on {sample.device}",
                 )
+    return answer
+
+
+def check_tokens(entry: Entry, answer: Any, query: Any, width: int, where: str) -> Any:
+    """Keys and values projected for this layer, with the query's rows or one."""
+    from .attention import AttentionTokens
+
+    if not isinstance(answer, AttentionTokens):
+        raise _wrong(entry, f"{answer!r}", "mezzotint.AttentionTokens", where)
+    for name in ("key", "value"):
+        tensor = getattr(answer, name)
+        if tensor.dim() != 3 or tensor.shape[0] not in (1, len(query)) or tensor.shape[2] != width:
+            raise _wrong(
+                entry, f"a {name} of shape {_show(tensor.shape)}", f"({len(query)}, tokens, {width})", where
+            )
     return answer
 
 
@@ -123,7 +152,9 @@ def check_instance(*methods: str) -> Callable[[Entry, Any], Any]:
     def check(entry: Entry, answer: Any) -> Any:
         missing = [name for name in methods if not callable(getattr(answer, name, None))]
         if missing:
-            raise _wrong(entry, f"a {type(answer).__name__} without {missing[0]}", f"an object with {', '.join(methods)}")
+            raise _wrong(
+                entry, f"{_kind(answer)} without {missing[0]}", f"an object with {', '.join(methods)}"
+            )
         return answer
 
     return check
@@ -144,13 +175,18 @@ def _require_tensor(entry: Entry, answer: Any, where: str = "") -> None:
     from torch import Tensor
 
     if not isinstance(answer, Tensor):
-        raise _wrong(entry, f"a {type(answer).__name__}", "a tensor", where)
+        raise _wrong(entry, _kind(answer), "a tensor", where)
 
 
 def _wrong(entry: Entry, got: str, expected: str, where: str = "") -> HookReturnError:
     return HookReturnError(
         f"extension {entry.label}, {entry.owner}, returned from {entry.point}{where} {got}; expected {expected}"
     )
+
+
+def _kind(value: object) -> str:
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
 
 
 def _show(value: Any) -> str:

@@ -47,7 +47,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     """
     path = config_path(environ)
     disabled = {name: str(path) for name in read_disabled(path)}
-    disabled |= {name: "MEZZOTINT_DISABLE" for name in _split(environ.get("MEZZOTINT_DISABLE", ""))}
+    disabled |= dict.fromkeys(_split(environ.get("MEZZOTINT_DISABLE", "")), "MEZZOTINT_DISABLE")
     only = environ.get("MEZZOTINT_PLUGINS")
     return Settings(
         disabled,

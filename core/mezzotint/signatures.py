@@ -60,7 +60,9 @@ def check_implementations(plugin: object, title: str, wanted: type, elsewhere: t
 def _misplaced(name: str, points: dict[str, Callable[..., Any]], elsewhere: type) -> str:
     if name in hook_points(elsewhere):
         if elsewhere.__name__ == "RunHooks":
-            return f"{name!r} is a run hook: make it a method of an Extension and provide that in `extensions`"
+            return (
+                f"{name!r} is a run hook: make it a method of an Extension and provide that in `extensions`"
+            )
         return f"{name!r} is a provider: it belongs in the plugin, not in an extension"
     return f"no hook point {name!r}; {suggest(name, points)}"
 

@@ -21,7 +21,9 @@ def guidance_embedding(run: Run, dtype: torch.dtype) -> Tensor | None:
         return None
     scale = torch.tensor(run.request.guidance - 1).repeat(run.n) * 1000.0
     half = dim // 2
-    frequencies = torch.exp(torch.arange(half, dtype=torch.float32) * -(torch.log(torch.tensor(10000.0)) / (half - 1)))
+    frequencies = torch.exp(
+        torch.arange(half, dtype=torch.float32) * -(torch.log(torch.tensor(10000.0)) / (half - 1))
+    )
     angles = scale.to(torch.float32)[:, None] * frequencies[None, :]
     embedding = torch.cat([torch.sin(angles), torch.cos(angles)], dim=1)
     if dim % 2:

@@ -34,9 +34,13 @@ def attached(unet: Module, calls: Calls, run: Run) -> Iterator[None]:
         for name in calls.places(*BLOCK_POINTS):
             block = run.plan.blocks[name]
             module = unet.get_submodule(block.path)
-            stack.enter_context(shadowed(module, _block_forward(block, module, channels.get(name), calls, run)))
+            stack.enter_context(
+                shadowed(module, _block_forward(block, module, channels.get(name), calls, run))
+            )
         if calls.acts("time_embedding"):
-            stack.enter_context(shadowed(unet.time_embedding, _time_embedding(unet.time_embedding, calls, run)))
+            stack.enter_context(
+                shadowed(unet.time_embedding, _time_embedding(unet.time_embedding, calls, run))
+            )
         for name in calls.places(*ATTENTION_POINTS):
             layer = run.plan.blocks[name]
             stack.enter_context(_processor(unet.get_submodule(layer.path), layer, calls, run))
@@ -74,18 +78,20 @@ def residual_shapes(unet: Any, sample: Tensor) -> Mapping[str, list[tuple[int, .
     `down`: one for `conv_in`, each resnet and each downsampler; `mid`: one; `adapter`: one a down block.
     """
     height, width = sample.shape[-2:]
-    down = [(unet.conv_in.out_channels, height, width)]
-    adapter = []
+    down: list[tuple[int, ...]] = [(unet.conv_in.out_channels, height, width)]
+    adapter: list[tuple[int, ...]] = []
     for block in unet.down_blocks:
         channels = block.resnets[-1].out_channels
-        inside = (channels, height, width)
+        inside: tuple[int, ...] = (channels, height, width)
         down += [(resnet.out_channels, height, width) for resnet in block.resnets]
         if block.downsamplers:
             height, width = (height + 1) // 2, (width + 1) // 2
             down.append((channels, height, width))
         # Blocks with attention take the adapter's residual before their downsampler, plain ones after it.
         adapter.append(inside if getattr(block, "has_cross_attention", False) else (channels, height, width))
-    mid = [] if unet.mid_block is None else [(unet.mid_block.resnets[-1].out_channels, height, width)]
+    mid: list[tuple[int, ...]] = (
+        [] if unet.mid_block is None else [(unet.mid_block.resnets[-1].out_channels, height, width)]
+    )
     return {"down": down, "mid": mid, "adapter": adapter}
 
 

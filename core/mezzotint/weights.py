@@ -59,9 +59,14 @@ def read_header(path: Path) -> dict[str, Any]:
     if not isinstance(header, dict):
         raise ModelError(f"{path} is not a safetensors file: its header is not a JSON object")
     header.pop("__metadata__", None)
+    for name, entry in header.items():
+        if not _is_tensor_entry(entry):
+            raise ModelError(f"{path} is not a safetensors file: its header entry {name!r} is malformed")
     end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
     if 8 + length + end != size:
-        raise ModelError(f"{path} has {size} bytes; its header promises {8 + length + end}: the file is damaged")
+        raise ModelError(
+            f"{path} has {size} bytes; its header promises {8 + length + end}: the file is damaged"
+        )
     return header
 
 
@@ -72,9 +77,9 @@ def refuse_pickle(path: Path) -> None:
         ModelError: with a sentence that says how to convert it.
     """
     with path.open("rb") as stream:
-        start = stream.read(8)
-    # A safetensors file starts with a length below 2**27, so bytes 4 to 7 are zero.
-    if start[4:8] == b"\0\0\0\0":
+        start = stream.read(9)
+    # A safetensors file starts with a length below 2**27 and then its JSON header: bytes that no pickle has.
+    if start[4:] == b"\0\0\0\0{":
         return
     for magic, what in _PICKLES.items():
         if start.startswith(magic):
@@ -98,16 +103,32 @@ def check_shapes(cls: Any, config: Mapping[str, Any], weights: Mapping[str, Path
         stored = tuple(headers[path].get(name, {}).get("shape", ()))
         wanted = expected.get(name.removeprefix(prefix))
         if wanted is not None and stored != wanted:
-            raise ModelError(f"{path}: {name} has shape {stored}; {cls.__name__} with its config.json expects {wanted}")
+            raise ModelError(
+                f"{path}: {name} has shape {stored}; {cls.__name__} with its config.json expects {wanted}"
+            )
     missing = [name for name in expected if prefix + name not in weights]
     if missing:
         first = next(iter(weights.values()), Path())
         raise ModelError(f"{first} lacks {_some(missing)}, which {cls.__name__} with its config.json expects")
-    unknown = [name for name in weights if name.removeprefix(prefix) not in expected and "position_ids" not in name]
+    unknown = [
+        name for name in weights if name.removeprefix(prefix) not in expected and "position_ids" not in name
+    ]
     if unknown:
         raise ModelError(
             f"{weights[unknown[0]]} has {_some(unknown)}, which {cls.__name__} with its config.json does not know"
         )
+
+
+def _is_tensor_entry(entry: Any) -> bool:
+    if not isinstance(entry, dict):
+        return False
+    offsets, shape = entry.get("data_offsets"), entry.get("shape")
+    numbers = [*offsets, *shape] if isinstance(offsets, list) and isinstance(shape, list) else [None]
+    return (
+        isinstance(entry.get("dtype"), str)
+        and len(offsets or ()) == 2
+        and all(isinstance(number, int) and number >= 0 for number in numbers)
+    )
 
 
 def _expected_shapes(cls: Any, config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
@@ -126,9 +147,12 @@ def _expected_shapes(cls: Any, config: Mapping[str, Any]) -> dict[str, tuple[int
 
 def _prefix(expected: Mapping[str, object], weights: Mapping[str, Path]) -> str:
     """Some exporters store the text encoder's tensors one level down or up (`text_model.`)."""
-    return "text_model." if not any(n.startswith("text_model.") for n in expected) and any(
-        n.startswith("text_model.") for n in weights
-    ) else ""
+    return (
+        "text_model."
+        if not any(n.startswith("text_model.") for n in expected)
+        and any(n.startswith("text_model.") for n in weights)
+        else ""
+    )
 
 
 def _some(names: list[str]) -> str:

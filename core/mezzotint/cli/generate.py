@@ -1,0 +1,236 @@
+"""`mezzotint generate`."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..device import DTYPES
+from ..errors import UnknownNameError, unknown_name
+from ..registry import Registry
+from ..scheduling import SolverSpec, find_spacing
+from .common_options import debug_option, json_option, plugin_option
+from .contact_sheet import contact_sheet
+from .display import showing, waiting
+from .errors import Interrupted
+from .extension_options import extensions_from
+from .generate_command import GenerateCommand, known_options, known_registry
+from .making import Job, Saved, make_images, make_jobs
+from .open_model import open_model, show_warnings
+from .output_names import OutputNames, save_under_free_name
+from .tables import print_json
+
+if TYPE_CHECKING:
+    from ..extension import Extension
+    from ..pipeline import Pipeline
+
+
+class Size(click.ParamType[tuple[int, int]]):
+    """`WIDTHxHEIGHT` in pixels."""
+
+    name = "WxH"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """Two whole numbers."""
+        match = re.fullmatch(r"(\d{1,6})\s*[xX×*]\s*(\d{1,6})", str(value).strip())
+        if match is None:
+            self.fail(f"{value!r} is not WIDTHxHEIGHT, such as 64x64", param, ctx)
+        return int(match[1]), int(match[2])
+
+
+@click.command(
+    cls=GenerateCommand,
+    no_args_is_help=True,
+    epilog='Example: mezzotint generate "3d render of a ghost" -n 4 --grid',
+)
+@click.argument("prompts", metavar="PROMPT...", nargs=-1, required=True)
+@click.option(
+    "-m", "--model", default="emoji", show_default=True, help="Name (mezzotint models) or diffusers folder."
+)
+@click.option("--negative", metavar="TEXT", help="What to steer away from.")
+@click.option(
+    "--steps", metavar="N", type=click.IntRange(1), help="Steps of the scheduler.  [default: the model's]"
+)
+@click.option(
+    "--scheduler",
+    metavar="NAME",
+    help="Name (mezzotint schedulers list) or diffusers:CLASS.  [default: the model's]",
+)
+@click.option("--spacing", metavar="NAME", help="How noise levels are spaced: karras, trailing, …")
+@click.option(
+    "--guidance", type=float, help="Scale of classifier-free guidance; 1 is off.  [default: the model's]"
+)
+@click.option("--seed", metavar="N", type=click.IntRange(0), help="Image k gets seed + k.  [default: random]")
+@click.option(
+    "-n",
+    "n",
+    metavar="N",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Images for each prompt.",
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Images made at once. With 1, each file stands alone.",
+)
+@click.option("--size", type=Size(), help="Pixels.  [default: the model's]")
+@click.option(
+    "-o",
+    "--output",
+    metavar="PATH",
+    help="Folder, file, or pattern with {prompt} {seed} {number} {model}. Existing files are never overwritten.",
+)
+@click.option("--grid", is_flag=True, help="Also write all images on one sheet.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+@click.option(
+    "--dtype",
+    type=click.Choice(["auto", "fast", *DTYPES]),
+    default="auto",
+    show_default=True,
+    help="Number type of the model.",
+)
+@click.option("--preview", is_flag=True, help="Show the image in the terminal as it forms.")
+@click.option("--explain", is_flag=True, help="Print what each extension would do, and stop.")
+@plugin_option
+@json_option
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but the paths.")
+@debug_option
+@click.pass_context
+def generate(
+    ctx: click.Context,
+    /,
+    prompts: tuple[str, ...],
+    model: str,
+    seed: int | None,
+    n: int,
+    batch_size: int,
+    output: str | None,
+    grid: bool,
+    device: str,
+    dtype: str,
+    preview: bool,
+    explain: bool,
+    plugin_files: tuple[str, ...],
+    as_json: bool,
+    quiet: bool,
+    **values: Any,
+) -> None:
+    """Make images from a prompt, one file each; each file holds the recipe to make it again.
+
+    Several prompts (in quotes) give N images each.
+    """
+    registry = known_registry(ctx)
+    arguments = {
+        key: values[key] for key in ("negative", "steps", "scheduler", "spacing", "guidance", "size")
+    }
+    extensions = extensions_from(known_options(ctx), values)
+    names = OutputNames.parse(output)
+    _check_scheduler(registry, arguments["scheduler"], arguments["spacing"])
+    jobs = make_jobs(prompts, n, secrets.randbelow(2**32) if seed is None else seed, batch_size)
+    show_warnings()
+    quiet = quiet or as_json
+    if not explain:
+        names.prepare()
+    with waiting(f"loading {model} …", quiet=quiet):
+        pipe = open_model(model, registry, device=device, dtype=dtype)
+    if explain:
+        _explain(pipe, jobs, arguments, extensions, as_json)
+        return
+    began = time.perf_counter()
+    saved: list[Saved] = []
+    interrupted = False
+    try:
+        with showing(len(jobs), quiet=quiet, preview=preview) as display:
+            for one in make_images(pipe, jobs, arguments, extensions, names, display):
+                saved.append(one)
+        sheet = _save_sheet(saved, names, model, n if len(prompts) > 1 and n > 1 else None) if grid else None
+    except KeyboardInterrupt:
+        interrupted, sheet = True, None
+    seconds = time.perf_counter() - began
+    _print_saved(saved, sheet, seconds, as_json, quiet or interrupted)
+    if interrupted:
+        total = len(prompts) * n
+        raise Interrupted(
+            f"{len(saved)} of {total} images {'is' if len(saved) == 1 else 'are'} finished" + _listed(saved)
+        )
+
+
+def _listed(saved: Sequence[Saved]) -> str:
+    return f" and whole: {', '.join(str(one.path) for one in saved)}" if saved else "; nothing was written"
+
+
+def _check_scheduler(registry: Registry, scheduler: str | None, spacing: str | None) -> None:
+    """Say at once what would otherwise be said after the model is loaded."""
+    if scheduler is None or ":" in scheduler:
+        return
+    try:
+        spec = registry.schedulers.provided(scheduler).spec
+    except UnknownNameError:
+        known = [*registry.schedulers, *(f"{prefix}:…" for prefix in registry.families)]
+        raise unknown_name("scheduler", scheduler, known) from None
+    if spacing is not None and isinstance(spec, SolverSpec):
+        find_spacing(spacing, registry.spacings)
+
+
+def _save_sheet(saved: Sequence[Saved], names: OutputNames, model: str, columns: int | None) -> str:
+    first = saved[0]
+    path = names.path(prompt=first.prompt, seed=first.seed, number=1, model=model)
+    sheet = contact_sheet([one.image for one in saved], columns)
+    return str(save_under_free_name(sheet, None, path.with_name(f"{path.stem}-grid.png")))
+
+
+def _print_saved(
+    saved: Sequence[Saved], sheet: str | None, seconds: float, as_json: bool, quiet: bool
+) -> None:
+    if as_json:
+        images = [{"path": str(one.path), "prompt": one.prompt, "seed": one.seed} for one in saved]
+        print_json({"images": images, "grid": sheet, "seconds": round(seconds, 3)})
+        return
+    if not quiet and saved:
+        count = "1 image" if len(saved) == 1 else f"{len(saved)} images"
+        click.echo(f"{count} in {seconds:.1f} s", err=True)
+    for path in [*(str(one.path) for one in saved), *([sheet] if sheet else [])]:
+        click.echo(path)
+
+
+def _explain(
+    pipe: Pipeline,
+    jobs: Sequence[Job],
+    arguments: dict[str, Any],
+    extensions: Sequence[Extension],
+    as_json: bool,
+) -> None:
+    job = jobs[0]
+    plan = pipe.plan(job.prompt, seed=job.seed, n=job.n, use=extensions, **arguments)
+    request = plan.request
+    settings: dict[str, Any] = {
+        "model": pipe.source.name,
+        "device": str(pipe.device),
+        "dtype": str(pipe.dtype).removeprefix("torch."),
+        "scheduler": request.scheduler or type(pipe.scheduler).__name__,
+        "spacing": request.spacing,
+        "steps": request.steps,
+        "guidance": request.guidance,
+        "size": list(request.size),
+        "seed": request.seed,
+        "images": sum(one.n for one in jobs),
+        "runs": len(jobs),
+    }
+    if as_json:
+        print_json({"settings": settings, "plan": plan.rows()})
+        return
+    for key, value in settings.items():
+        if value is not None:
+            click.echo(f"{key}: {'x'.join(map(str, value)) if isinstance(value, list) else value}")
+    click.echo(f"\n{plan.explain()}", nl=False)

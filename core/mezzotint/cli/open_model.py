@@ -1,0 +1,72 @@
+"""A pipeline for a command: the registry is there already, and the libraries keep quiet."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from typing import TYPE_CHECKING
+
+import click
+
+from ..loading import locate, open_folder
+from ..registry import Registry
+
+if TYPE_CHECKING:
+    from ..pipeline import Pipeline
+
+LIBRARIES = ("diffusers", "transformers", "torch", "huggingface_hub")
+
+
+def open_model(model: str, registry: Registry, *, device: str, dtype: str) -> Pipeline:
+    """As `mezzotint.load`, for a registry that is loaded.
+
+    Raises:
+        ModelError, UnknownNameError, RequestError: as `mezzotint.load`.
+    """
+    # The name is looked up first: torch takes seconds to import.
+    folder, source = locate(model, registry)
+    quiet_libraries()
+    from ..device import choose_device, choose_dtype
+    from ..pipeline import Pipeline
+
+    on = choose_device(device)
+    components = open_folder(folder, choose_dtype(dtype, on))
+    for name in ("unet", "vae", "text_encoder"):
+        getattr(components, name).to(on)
+    return Pipeline(components, registry, source)
+
+
+def quiet_libraries() -> None:
+    """Leave out progress bars and warnings of libraries that say nothing to the person who makes an image."""
+    for library in LIBRARIES:
+        warnings.filterwarnings("ignore", module=rf"{library}(\.|$)")
+    import diffusers.utils.logging
+    import transformers.utils.logging
+
+    diffusers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    diffusers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
+
+
+def show_warnings() -> None:
+    """Print mezzotint's own warnings (a prompt cut off, for example) as sentences on stderr."""
+    logger = logging.getLogger("mezzotint")
+    for handler in logger.handlers:
+        if isinstance(handler, _Sentences):
+            logger.removeHandler(handler)
+    logger.addHandler(_Sentences())
+
+
+class _Sentences(logging.Handler):
+    """Says each thing once: every image of a prompt has the same to say."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._said: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        sentence = f"{record.levelname.lower()}: {record.getMessage()}"
+        if sentence not in self._said:
+            self._said.add(sentence)
+            click.echo(sentence, err=True)

@@ -1,0 +1,113 @@
+"""A run laid out: its noise levels, the model evaluations between them, and what the model is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..errors import PluginError, RequestError
+from .noise_schedule import NoiseSchedule
+from .plan import Slot, plan
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .specs import SolverSpec
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One run's interval; positions in it are indices of `slots`, one for each turn of a pipeline's loop."""
+
+    solver: str
+    levels: tuple[float, ...]
+    """σ/α of each step's start, and where the last one ends."""
+    slots: tuple[Slot, ...]
+    times: tuple[float, ...]
+    """Timestep of each slot."""
+
+    def start(self, timestep: float | Tensor) -> int:
+        """Where a run that was not announced by `set_begin_index` starts.
+
+        Raises:
+            RequestError: a step starts with this timestep nowhere, or at several places.
+        """
+        time = float(timestep)
+        places = [index for index in self._step_starts() if _same(self.times[index], time)]
+        if len(places) != 1:
+            raise RequestError(
+                f"timestep {time:g} starts {len(places)} steps of this run; call set_begin_index to say which"
+            )
+        return places[0]
+
+    def check_start(self, index: int) -> None:
+        """Raise a `RequestError` unless a step starts at this index, or the run ends there."""
+        if not 0 <= index <= len(self.slots):
+            raise RequestError(f"begin index {index} is not in 0 … {len(self.slots)}")
+        if index < len(self.slots) and self.slots[index].stage:
+            raise RequestError(
+                f"solver {self.solver!r} cannot start at index {index}, within a step; "
+                f"steps start at {self._step_starts()}"
+            )
+
+    def turn(self, index: int, timestep: float | Tensor) -> Slot:
+        """The evaluation at this index, if the caller is at its timestep.
+
+        Raises:
+            RequestError: the run is over, or the caller is somewhere else.
+        """
+        if index >= len(self.slots):
+            raise RequestError(
+                f"the run is over after {len(self.slots)} model evaluations; call set_timesteps"
+            )
+        # Reading a timestep from a GPU would wait for it; the index is what counts.
+        on_cpu = getattr(getattr(timestep, "device", None), "type", "cpu") == "cpu"
+        if on_cpu and not _same(self.times[index], float(timestep)):
+            raise RequestError(
+                f"step was called for timestep {float(timestep):g}, but turn {index} of this run is at "
+                f"{self.times[index]:g}"
+            )
+        return self.slots[index]
+
+    def check_next(self, index: int, sigma: float, *, within_step: bool) -> None:
+        """Raise a `PluginError` unless the solver is where its dry run was."""
+        if index == len(self.slots) and not within_step:
+            return
+        if index < len(self.slots):
+            slot = self.slots[index]
+            if slot.sigma == sigma and (slot.stage > 0) == within_step:
+                return
+        raise PluginError(
+            f"solver {self.solver!r} asks for the model at σ = {sigma:.4g}, where its dry run did not: "
+            "where a solver evaluates must not depend on the sample"
+        )
+
+    def sigma_of(self, timestep: float, after: int) -> float | None:
+        """Noise level of a timestep of this run, the next at or after index `after` if it stands at several."""
+        places = [index for index, time in enumerate(self.times) if _same(time, timestep)]
+        if not places:
+            return None
+        return self.slots[min(places, key=lambda index: (index < after, abs(index - after)))].sigma
+
+    def _step_starts(self) -> list[int]:
+        return [index for index, slot in enumerate(self.slots) if not slot.stage]
+
+
+def lay_out(
+    solver: SolverSpec, levels: Sequence[float], options: Mapping[str, Any], schedule: NoiseSchedule
+) -> Layout:
+    """Find where the solver will evaluate the model.
+
+    Raises:
+        RequestError: `levels` are no interval.
+        PluginError: the solver breaks its contract in the dry run.
+    """
+    slots = plan(solver, levels, options)
+    times = tuple(schedule.timestep_at(slot.sigma) for slot in slots)
+    return Layout(solver.name, tuple(levels), slots, times)
+
+
+def _same(first: float, second: float) -> bool:
+    # `timesteps` are float32, and some pipelines pass them on in half precision.
+    return abs(first - second) <= 1e-3 * max(1.0, abs(first))

@@ -1,0 +1,132 @@
+"""From a scheduler's name to a scheduler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from ..errors import RequestError, unknown_name
+from .spacing_names import find_spacing
+from .specs import SchedulerFamily, SchedulerSpec, SolverSpec, SpacingSpec
+
+if TYPE_CHECKING:
+    from diffusers import SchedulerMixin
+
+
+def make_scheduler(
+    name: str,
+    *,
+    spacing: str | None = None,
+    like: SchedulerMixin | Mapping[str, Any] | None = None,
+    schedulers: Mapping[str, SolverSpec | SchedulerSpec | type],
+    families: Mapping[str, SchedulerFamily],
+    spacings: Mapping[str, SpacingSpec],
+    options: Mapping[str, Any] | None = None,
+) -> SchedulerMixin:
+    """A diffusers scheduler by name.
+
+    Args:
+        name: a solver or scheduler in `schedulers`, or `prefix:name` of a family.
+        spacing: default: what `like` uses. For a diffusers class it is mapped to the class's config flags.
+        like: the model's own scheduler or its config: β, prediction type and so on are read from it.
+            Default: Stable Diffusion's.
+        options: of the solver, of the spacing, or settings of the model such as `prediction_type`; for a
+            diffusers class, its constructor arguments.
+
+    Raises:
+        UnknownNameError: no scheduler or spacing of that name.
+        RequestError: an option that there is not, a spacing that the scheduler cannot take, or a model
+            whose noise schedule solvers do not follow.
+    """
+    chosen = dict(options or {})
+    prefix, colon, member = name.partition(":")
+    if colon and prefix in families:
+        family = families[prefix]
+        names = family.names()
+        if member not in names:
+            raise unknown_name(f"scheduler of {prefix!r}", member, names)
+        return _with_flags(
+            lambda config, extra: family.make(member, {**config, **extra}), like, spacing, chosen
+        )
+    try:
+        found = schedulers[name]
+    except KeyError:
+        known = [*schedulers, *(f"{each}:…" for each in families)]
+        raise unknown_name("scheduler", name, known) from None
+    if isinstance(found, SolverSpec):
+        return _replay(found, spacing, like, spacings, chosen)
+    if isinstance(found, SchedulerSpec):
+        return _with_flags(found.make, like, spacing, chosen, check=False)
+    scheduler_class: Any = found
+    return _with_flags(
+        lambda config, extra: scheduler_class.from_config({**config, **extra}), like, spacing, chosen
+    )
+
+
+def _replay(
+    solver: SolverSpec,
+    spacing: str | None,
+    like: SchedulerMixin | Mapping[str, Any] | None,
+    spacings: Mapping[str, SpacingSpec],
+    options: Mapping[str, Any],
+) -> SchedulerMixin:
+    from .model_config import DEFAULTS, model_config, own_spacing
+    from .replay import ReplayScheduler
+
+    spec = find_spacing(own_spacing(like) if spacing is None else spacing, spacings)
+    known = {**DEFAULTS, **spec.options, **solver.options}
+    for option, value in options.items():
+        if option not in known:
+            raise RequestError(
+                f"neither solver {solver.name!r} nor spacing {spec.name!r} has an option {option!r}; "
+                f"there are {', '.join(sorted(known))}"
+            )
+        _check_kind(option, value, known[option])
+    config = model_config(like)
+    config |= {key: value for key, value in options.items() if key in DEFAULTS}
+    scheduler = ReplayScheduler(
+        solver,
+        spec,
+        solver_options={key: value for key, value in options.items() if key in solver.options},
+        spacing_options={key: value for key, value in options.items() if key in spec.options},
+        **config,
+    )
+    return cast("SchedulerMixin", scheduler)
+
+
+def _with_flags(
+    make: Callable[[Mapping[str, Any], Mapping[str, Any]], SchedulerMixin],
+    like: SchedulerMixin | Mapping[str, Any] | None,
+    spacing: str | None,
+    options: Mapping[str, Any],
+    *,
+    check: bool = True,
+) -> SchedulerMixin:
+    """A scheduler that is no solver; its class, once made, says which flags and options it takes."""
+    from .config_flags import check_options, spacing_flags
+    from .model_config import DEFAULTS
+
+    config = (
+        dict(DEFAULTS)
+        if like is None
+        else dict(like if isinstance(like, Mapping) else cast("Any", like).config)
+    )
+    scheduler = make(config, options if not check else {})
+    if check:
+        check_options(type(scheduler), options)
+    changes = {} if spacing is None else spacing_flags(type(scheduler), spacing)
+    if not changes and (not check or not options):
+        return scheduler
+    return make({**config, **changes}, options)
+
+
+def _check_kind(option: str, value: Any, default: Any) -> None:
+    fits = (
+        default is None
+        or isinstance(value, type(default))
+        or (isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool))
+    )
+    if not fits or (isinstance(value, bool) and not isinstance(default, bool) and default is not None):
+        raise RequestError(
+            f"option {option!r} is {value!r}; it takes a {type(default).__name__} such as {default!r}"
+        )

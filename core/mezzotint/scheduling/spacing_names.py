@@ -1,0 +1,31 @@
+"""Spacing names and their dialects: `leading@ddim` is explicit, plain `leading` means the default dialect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..errors import DuplicateNameError, unknown_name
+from .specs import SpacingSpec
+
+
+def find_spacing(name: str, spacings: Mapping[str, SpacingSpec]) -> SpacingSpec:
+    """The spacing of this name, or the default dialect of this plain name.
+
+    Raises:
+        UnknownNameError: there is none; near misses and dialects are listed.
+        DuplicateNameError: two dialects claim to be the default.
+    """
+    dialects = [spec for spec in spacings.values() if spec.family == name]
+    defaults = [spec for spec in dialects if spec.default]
+    if len(defaults) == 1:
+        return defaults[0]
+    if len(defaults) > 1:
+        raise DuplicateNameError(
+            f"{' and '.join(spec.name for spec in defaults)} both claim to be the default for spacing {name!r}; "
+            "name one of them"
+        )
+    try:
+        return spacings[name]
+    except KeyError:
+        plain = {spec.family for spec in spacings.values() if spec.default}
+        raise unknown_name("spacing", name, {*spacings, *plain}) from None
