@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -74,9 +75,9 @@ def _predict(
     conditioning = prompts.of(run.passes)
     extra = {}
     if calls.acts("unet_residuals"):
-        shapes = residual_shapes(unet, sample)
+        shapes = partial(residual_shapes, unet, sample)
         residuals = calls.unet_residuals(sample, timestep, conditioning, shapes, run)
-        extra = {} if residuals is None else residuals.unet_arguments(sample, len(shapes["down"]))
+        extra = {} if residuals is None else residuals.unet_arguments(sample, len(shapes()["down"]))
     sample = calls.unet_input(sample, timestep, run)
     if sample.shape[1] != unet.config.in_channels:
         raise RequestError(
@@ -116,12 +117,16 @@ class _Prompts:
 
     def of(self, passes: tuple[Pass, ...]) -> Conditioning:
         """Conditioning (p * n rows) of the passes; the same object at every step where no hook changes it."""
+        encoded = [self[pass_.conditioning] for pass_ in passes]
         if self._calls.acts("conditioning"):
-            return concatenate(
-                [self._calls.conditioning(self[pass_.conditioning], pass_, self._run) for pass_ in passes]
-            )
+            changed = [
+                self._calls.conditioning(conditioning, pass_, self._run)
+                for conditioning, pass_ in zip(encoded, passes, strict=True)
+            ]
+            if any(new is not old for new, old in zip(changed, encoded, strict=True)):
+                return concatenate(changed)
         if passes not in self._batches:
-            self._batches[passes] = concatenate([self[pass_.conditioning] for pass_ in passes])
+            self._batches[passes] = concatenate(encoded)
         return self._batches[passes]
 
 

@@ -232,10 +232,10 @@ def _from_config(name: str, config: dict[str, Any]) -> tuple[SchedulerMixin | No
     """A scheduler that was handed over as an object, made again if it is one of diffusers' own."""
     import diffusers
 
-    found = getattr(diffusers, name, None)
+    found: Any = getattr(diffusers, name, None)
     if isinstance(found, type) and issubclass(found, diffusers.SchedulerMixin):
-        scheduler: SchedulerMixin = found.from_config(config)  # type: ignore[no-untyped-call]
-        return scheduler, []
+        made: SchedulerMixin = found.from_config(config)
+        return made, []
     return None, [f"it was made with a {name} object that a recipe cannot describe"]
 
 

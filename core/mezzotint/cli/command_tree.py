@@ -76,10 +76,9 @@ class CommandTree(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """A group that has `list` lists when no command is named."""
-        asks_for_help = bool(set(args) & set(ctx.help_option_names))
-        if self._path and not asks_for_help and (not args or args[0].startswith("-")):
-            if self.get_command(ctx, "list") is not None:
-                args = ["list", *args]
+        names_none = not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names)
+        if self._path and names_none and self.get_command(ctx, "list") is not None:
+            args = ["list", *args]
         return super().parse_args(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -115,12 +114,10 @@ class CommandTree(click.Group):
 
     def _find(self, word: str, entries: Mapping[str, Entry]) -> click.Command | None:
         path = (*self._path, word)
-        entry = entries.get(" ".join(path))
-        if entry is not None:
-            return _load(entry)
-        if not any(_starts(name, path) for name in entries):
-            return None
-        help_text = self._group_help.get(" ".join(path)) or f"Commands of {' '.join(path)}."
+        name = " ".join(path)
+        if not any(_starts(known, path) and known != name for known in entries):
+            return _load(entries[name]) if name in entries else None
+        help_text = self._group_help.get(name) or f"Commands of {name}."
         return CommandTree(word, self._own, self._plugins, self._group_help, path, help=help_text)
 
     def _lines(self, entries: Mapping[str, Entry]) -> dict[str, str]:
@@ -138,7 +135,7 @@ class CommandTree(click.Group):
                 below.setdefault(words[here], []).append(words[here + 1])
         for word, next_words in below.items():
             own_line = self._group_help.get(" ".join((*self._path, word)), "")
-            lines.setdefault(word, own_line or ", ".join(sorted(set(next_words))))
+            lines[word] = own_line or ", ".join(sorted(set(next_words)))
         return lines
 
 

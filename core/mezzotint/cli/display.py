@@ -88,7 +88,7 @@ class Bar:
 
     def start_run(self, label: str) -> None:
         """Show its label."""
-        self._progress.update(self._task, description=label)
+        self._progress.update(self._task, description=label, step=0)
 
     def step(self, progress: Progress) -> None:
         """Move the bar, and show the image as it is."""

@@ -53,7 +53,7 @@ def sentence(error: BaseException) -> str:
 
 
 def _report_usage(error: click.ClickException) -> int:
-    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+    if type(error).__name__ == "NoArgsIsHelpError":
         error.show()
         return FAILED
     click.echo(f"Error: {error.format_message()}", err=True)

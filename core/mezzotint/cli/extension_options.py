@@ -89,7 +89,7 @@ def _instances(one: ExtensionOptions, values: Mapping[str, Any]) -> list[Extensi
         for field in fields
         if (value := values.get(_parameter(one.name, field))) is not None
     }
-    texts = values.get(_parameter(one.name)) or ()
+    texts: Sequence[str] = values.get(_parameter(one.name)) or ()
     if single and len(texts) > 1:
         flag = f"--{option_name(one.name, next(iter(single)))}"
         raise RequestError(

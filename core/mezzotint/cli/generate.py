@@ -30,19 +30,14 @@ if TYPE_CHECKING:
     from ..pipeline import Pipeline
 
 
-class Size(click.ParamType[tuple[int, int]]):
+def parse_size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[int, int] | None:
     """`WIDTHxHEIGHT` in pixels."""
-
-    name = "WxH"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, int]:
-        """Two whole numbers."""
-        match = re.fullmatch(r"(\d{1,6})\s*[xX×*]\s*(\d{1,6})", str(value).strip())
-        if match is None:
-            self.fail(f"{value!r} is not WIDTHxHEIGHT, such as 64x64", param, ctx)
-        return int(match[1]), int(match[2])
+    if value is None:
+        return None
+    match = re.fullmatch(r"(\d{1,6})\s*[xX×*]\s*(\d{1,6})", value.strip())
+    if match is None:
+        raise click.BadParameter(f"{value!r} is not WIDTHxHEIGHT, such as 64x64")
+    return int(match[1]), int(match[2])
 
 
 @click.command(
@@ -84,7 +79,7 @@ class Size(click.ParamType[tuple[int, int]]):
     show_default=True,
     help="Images made at once. With 1, each file stands alone.",
 )
-@click.option("--size", type=Size(), help="Pixels.  [default: the model's]")
+@click.option("--size", metavar="WxH", callback=parse_size, help="Pixels.  [default: the model's]")
 @click.option(
     "-o",
     "--output",
@@ -214,6 +209,7 @@ def _explain(
     job = jobs[0]
     plan = pipe.plan(job.prompt, seed=job.seed, n=job.n, use=extensions, **arguments)
     request = plan.request
+    assert request is not None  # only Pipeline.using plans without one
     settings: dict[str, Any] = {
         "model": pipe.source.name,
         "device": str(pipe.device),

@@ -9,30 +9,10 @@ from typing import Any
 import click
 
 from .. import __version__
-from ..specs import CommandSpec
 from . import errors
 from .command_tree import CommandTree, Entry
 from .common_options import Session, debug_option
-
-OWN = (
-    CommandSpec("generate", "mezzotint.cli.generate:generate", "Make images from a prompt."),
-    CommandSpec("replay", "mezzotint.cli.replay:replay", "Make an image again from the recipe in its file."),
-    CommandSpec("models", "mezzotint.cli.models:models", "List the models."),
-    CommandSpec(
-        "plugins list", "mezzotint.cli.plugins:list_plugins", "List the plugins and what became of them."
-    ),
-    CommandSpec("plugins explain", "mezzotint.cli.plugin_details:explain", "Show what a plugin brings."),
-    CommandSpec("plugins enable", "mezzotint.cli.plugin_switch:enable", "Switch a plugin on again."),
-    CommandSpec("plugins disable", "mezzotint.cli.plugin_switch:disable", "Switch a plugin off."),
-    CommandSpec(
-        "schedulers list", "mezzotint.cli.schedulers:list_schedulers", "List the schedulers and spacings."
-    ),
-)
-GROUP_HELP = {
-    "plugins": "See plugins, switch them on and off.",
-    "schedulers": "See and compare schedulers.",
-}
-
+from .own_commands import GROUP_HELP, OWN
 
 class Main(CommandTree):
     """The root of all commands."""

@@ -43,8 +43,8 @@ def quiet_libraries() -> None:
     import diffusers.utils.logging
     import transformers.utils.logging
 
-    diffusers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    diffusers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    diffusers.utils.logging.disable_progress_bar()
+    diffusers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
 

@@ -9,6 +9,7 @@ import click
 from ..discovery import PluginRow, State
 from ..registry import Registry
 from .common_options import debug_option, json_option, plugin_option
+from .own_commands import command_conflicts
 from .plugin_loading import tolerant_registry
 from .tables import print_json, print_table
 
@@ -21,7 +22,7 @@ def list_plugins(plugin_files: tuple[str, ...], as_json: bool) -> None:
     """List the plugins: loaded, disabled or failed, what they bring, and why one is not loaded."""
     registry = tolerant_registry(plugin_files)
     rows = [plain_row(registry, row) for row in registry.rows]
-    conflicts = registry.conflicts()
+    conflicts = [*registry.conflicts(), *command_conflicts(registry)]
     if as_json:
         print_json({"plugins": rows, "conflicts": conflicts})
         return

@@ -13,23 +13,25 @@ SIGMA_FLAGS = {
     "karras": "use_karras_sigmas",
     "exponential": "use_exponential_sigmas",
     "beta": "use_beta_sigmas",
-    "lu-lambdas": "use_lu_lambdas",
 }
 
 
-def spacing_flags(scheduler_class: type, spacing: str) -> dict[str, Any]:
+def spacing_flags(scheduler_class: type, spacing: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """Config changes that make a diffusers scheduler class use this spacing, in the class's own dialect.
 
     Raises:
         RequestError: the class has no such spacing; those that it has are listed.
     """
     parameters = inspect.signature(scheduler_class.__init__).parameters  # type: ignore[misc]
-    flags: dict[str, Any] = {flag: False for flag in SIGMA_FLAGS.values() if flag in parameters}
-    if spacing in TIMESTEP_SPACINGS and "timestep_spacing" in parameters:
+    flags: dict[str, Any] = {
+        flag: False for flag in (*SIGMA_FLAGS.values(), "use_lu_lambdas") if flag in parameters
+    }
+    has_timesteps = "timestep_spacing" in parameters and not config.get("use_flow_sigmas")
+    if spacing in TIMESTEP_SPACINGS and has_timesteps:
         return {**flags, "timestep_spacing": spacing}
     if SIGMA_FLAGS.get(spacing) in parameters:
         return {**flags, SIGMA_FLAGS[spacing]: True}
-    takes = [*(TIMESTEP_SPACINGS if "timestep_spacing" in parameters else ())]
+    takes = [*(TIMESTEP_SPACINGS if has_timesteps else ())]
     takes += [name for name, flag in SIGMA_FLAGS.items() if flag in parameters]
     hint = " (dialects belong to solvers, a diffusers class has its own)" if "@" in spacing else ""
     raise RequestError(

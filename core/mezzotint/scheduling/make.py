@@ -114,7 +114,7 @@ def _with_flags(
     scheduler = make(config, options if not check else {})
     if check:
         check_options(type(scheduler), options)
-    changes = {} if spacing is None else spacing_flags(type(scheduler), spacing)
+    changes = {} if spacing is None else spacing_flags(type(scheduler), spacing, config)
     if not changes and (not check or not options):
         return scheduler
     return make({**config, **changes}, options)

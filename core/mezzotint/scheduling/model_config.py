@@ -95,6 +95,11 @@ def model_config(like: SchedulerMixin | Mapping[str, Any] | None) -> dict[str, A
     return settings
 
 
+def noise_defaults() -> dict[str, Any]:
+    """Stable Diffusion's noise schedule, for scheduler classes that are made without a model."""
+    return {key: DEFAULTS[key] for key in ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule")}
+
+
 def own_spacing(like: SchedulerMixin | Mapping[str, Any] | None) -> str:
     """The spacing that the model's own scheduler uses; `trailing` where it has none (Lin et al. 2023)."""
     config = full_config(like)

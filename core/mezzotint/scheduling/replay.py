@@ -275,8 +275,9 @@ class ReplayScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         Args:
             timesteps: (n,), or (1,) for all.
         """
-        sigmas = torch.tensor([self._sigma_of(float(time)) for time in timesteps.reshape(-1)]).double()
-        alphas = torch.tensor([self.noise_schedule.alpha(sigma) for sigma in sigmas.tolist()]).double()
+        levels = [self._sigma_of(float(time)) for time in timesteps.reshape(-1)]
+        sigmas = torch.tensor(levels, dtype=torch.float64)
+        alphas = torch.tensor([self.noise_schedule.alpha(level) for level in levels], dtype=torch.float64)
         dtype = torch.promote_types(original_samples.dtype, torch.float32)
         shape = (-1, *[1] * (original_samples.ndim - 1))
         alpha = alphas.to(original_samples.device, dtype).reshape(shape)
