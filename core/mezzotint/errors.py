@@ -18,8 +18,10 @@ class DuplicateNameError(MezzotintError):
     """Two plugins claim one name. Nothing is last-wins, so neither is used."""
 
 
-class UnknownNameError(MezzotintError):
+class UnknownNameError(MezzotintError, KeyError):
     """A model, scheduler, spacing, extension or plugin that nobody provides."""
+
+    __str__ = Exception.__str__
 
 
 class PlanError(MezzotintError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .errors import PluginError, RequestError, suggest
+from .hashing import hash_file
 from .hookspecs import Providers, RunHooks
 from .markers import is_hookimpl
 from .signatures import check_implementations
@@ -77,7 +77,8 @@ class Extension(BaseModel):
                     f"extension name {name!r} of {cls.__qualname__}: use lower-case words joined by dashes"
                 )
             cls.extension_name = name
-        cls.conflicts = (conflicts,) if isinstance(conflicts, str) else tuple(conflicts)
+        if conflicts:
+            cls.conflicts = (conflicts,) if isinstance(conflicts, str) else tuple(conflicts)
 
     @classmethod
     def __pydantic_init_subclass__(cls, **keywords: Any) -> None:
@@ -99,12 +100,7 @@ class Extension(BaseModel):
 
     def files(self) -> dict[str, str]:
         """SHA-256 of each option that is a file, for the recipe."""
-        return {
-            field: hashlib.file_digest(stream, "sha256").hexdigest()
-            for field, value in self
-            if isinstance(value, Path) and value.is_file()
-            for stream in [value.open("rb")]
-        }
+        return {field: hash_file(value) for field, value in self if isinstance(value, Path) and value.is_file()}
 
     def __str__(self) -> str:
         chosen = ", ".join(

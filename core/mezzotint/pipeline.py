@@ -5,6 +5,7 @@ The loop itself is in `denoise.py`.
 
 from __future__ import annotations
 
+import copy
 import logging
 import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -286,8 +287,7 @@ class Pipeline:
             )
         if request.spacing is not None:
             raise PlanError("spacing= goes with a scheduler's name; a scheduler object has its own spacing")
-        own = self.scheduler if chosen is None else chosen
-        return type(own).from_config(own.config)
+        return copy.deepcopy(self.scheduler if chosen is None else chosen)
 
     def _encode(self, prompts: list[str], run: Run, calls: Calls) -> Conditioning:
         answer = calls.encode_prompt(prompts, run) if calls.acts("encode_prompt") else None
