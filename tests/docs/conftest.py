@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -39,10 +39,10 @@ def documented(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_model: Path
     import mezzotint
     from mezzotint.discovery import GROUP
 
+    import_module("mezzotint_schedulers")  # If it fails, say so here; discovery would only list it.
     emoji = ModuleType("stand_in_for_emoji")
-    emoji.plugin = SimpleNamespace(
-        models=mezzotint.hookimpl(lambda: [mezzotint.ModelSpec("emoji", tiny_model, "emoji", "CC0-1.0")])
-    )
+    spec = mezzotint.ModelSpec("emoji", tiny_model, defaults=mezzotint.RunDefaults(steps=2))
+    emoji.plugin = SimpleNamespace(models=mezzotint.hookimpl(lambda: [spec]))
     monkeypatch.setitem(sys.modules, emoji.__name__, emoji)
     points = [
         metadata.EntryPoint("emoji", "stand_in_for_emoji:plugin", GROUP)._for(Installed("mezzotint-emoji")),

@@ -93,3 +93,38 @@ def recorder(fired: list[str]) -> type[Extension]:
 
     methods = {name: implementation(name) for name in hook_points(RunHooks)}
     return type("Recorder", (Extension,), {"__module__": __name__, **methods}, name="recorder")
+
+
+def test_providers_are_asked_once_in_the_order_of_their_declaration(generator):
+    from mezzotint.registry import Registry
+    from mezzotint.settings import Settings
+
+    asked: list[str] = []
+
+    class Plugin:
+        @hookimpl
+        def models(self):
+            asked.append("models")
+
+        @hookimpl
+        def schedulers(self):
+            asked.append("schedulers")
+
+        @hookimpl
+        def spacings(self):
+            asked.append("spacings")
+
+        @hookimpl
+        def extensions(self):
+            asked.append("extensions")
+
+        @hookimpl
+        def preprocessors(self):
+            asked.append("preprocessors")
+
+        @hookimpl
+        def commands(self):
+            asked.append("commands")
+
+    Registry.load([Plugin()], settings=Settings({}), entry_points=())
+    assert asked == list(generator.FIRING["Once, when the plugin loads"])

@@ -57,7 +57,7 @@ def test_commands_and_options_of_the_command_line_page_exist():
         known = {
             opt for parameter in spec.load().params for opt in (*parameter.opts, *parameter.secondary_opts)
         }
-        for opt in re.findall(r"^\| `(-[\w-]+)", section, re.M):
+        for opt in re.findall(r"^\| `(-[\w-]+)", section.partition("\n### ")[0], re.M):
             assert opt in known, f"{spec.name} has no {opt}"
 
 
