@@ -7,13 +7,13 @@ STAMP := $(VENV)/installed
 DISTRIBUTIONS := core $(sort $(wildcard plugins/mezzotint-*))
 EDITABLE := $(foreach folder,$(DISTRIBUTIONS),--editable $(folder))
 
-.PHONY: help demo test check format docs clean
+.PHONY: help demo test check format clean
 
 help:
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
 demo: $(STAMP) ## make pictures from text and print where they are
-	$(BIN)/python -m mezzotint generate "3d render of a ghost" "flat icon of a red apple" --n 2 --seed 7 --grid --output demo
+	$(BIN)/python -m mezzotint generate "3d render of a ghost" "flat icon of a red apple" -n 2 --seed 7 --grid --output demo
 
 test: $(STAMP) ## run every test
 	$(BIN)/python -m pytest

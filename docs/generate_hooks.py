@@ -33,10 +33,10 @@ FIRING: Mapping[str, tuple[str, ...]] = {
         "patch_unet",
     ),
     "Once a run, before the loop": (
-        "attention_processor",
-        "make_scheduler",
         "guidance",
+        "attention_processor",
         "encode_prompt",
+        "make_scheduler",
         "timesteps",
         "initial_latents",
     ),

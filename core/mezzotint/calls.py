@@ -6,21 +6,25 @@ pluggy registers and validates; it is not asked to call, because a chain hands e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import residuals as residual
 from .blocks import Block, BlockOutput
 from .conditioning import Conditioning, Pass
-from .errors import HookReturnError
 from .plan import Entry, Plan
 from .returns import (
     check_block,
+    check_block_output,
     check_conditioning,
+    check_context,
     check_images,
     check_instance,
     check_latents,
+    check_nothing,
+    check_passes,
     check_residuals,
     check_scheduler,
     check_tensor,
@@ -71,18 +75,25 @@ class Calls:
         """`patch_unet` or `patch_text_encoder`: for each extension, in order, what makes its context."""
         name = "unet" if point == "patch_unet" else "text_encoder"
         return [
-            (entry, lambda entry=entry: _invoke(entry, {name: model, "pipe": pipe}))  # type: ignore[misc]
+            (entry, partial(_make_context, entry, {name: model, "pipe": pipe}))
             for entry in self._entries.get(point, ())
         ]
 
     def guidance(self, run: Run) -> Guidance | None:
-        """The guidance of an extension, or `None`."""
-        return self._exclusive("guidance", {"run": run}, run, check_instance("passes", "combine"))
+        """The guidance of an extension, its answers checked at every step, or `None`."""
+        for entry in self._entries.get("guidance", ()):
+            answer = self._ask(entry, {"run": run}, run, check_instance("passes", "combine"))
+            if answer is not None:
+                return _CheckedGuidance(entry, answer)
+        return None
 
-    def encode_prompt(self, prompts: list[str], run: Run) -> Conditioning | None:
-        """Conditioning from an extension's encoder, or `None`."""
+    def encode_prompt(self, prompts: list[str], like: Tensor, dim: int, run: Run) -> Conditioning | None:
+        """Embeddings (len(prompts), tokens, dim) from an extension's encoder, in `like`'s dtype, or `None`."""
         return self._exclusive(
-            "encode_prompt", {"prompts": prompts, "run": run}, run, check_conditioning(len(prompts))
+            "encode_prompt",
+            {"prompts": prompts, "run": run},
+            run,
+            lambda entry, answer: check_conditioning(entry, answer, len(prompts), dim, like),
         )
 
     def make_scheduler(self, run: Run) -> SchedulerMixin | None:
@@ -110,9 +121,13 @@ class Calls:
     def conditioning(self, conditioning: Conditioning, pass_: Pass, run: Run) -> Conditioning:
         """The conditioning of one pass."""
         values = {"conditioning": conditioning, "pass_": pass_, "run": run}
-        check = check_conditioning(conditioning.rows)
+        rows, dim = conditioning.rows, conditioning.embeddings.shape[2]
         return self._chain(
-            "conditioning", "conditioning", values, run, lambda entry, answer, _: check(entry, answer)
+            "conditioning",
+            "conditioning",
+            values,
+            run,
+            lambda entry, answer, like: check_conditioning(entry, answer, rows, dim, like.embeddings),
         )
 
     def unet_residuals(
@@ -148,7 +163,12 @@ class Calls:
         return self._block("unet_block_input", block, entering, run)
 
     def unet_block(
-        self, block: Block, forward: Callable[[Tensor], BlockOutput], entering: BlockOutput, run: Run
+        self,
+        block: Block,
+        forward: Callable[[Tensor], BlockOutput],
+        entering: BlockOutput,
+        skip_count: int,
+        run: Run,
     ) -> BlockOutput | None:
         """The output of a block in place of the block, or `None` where nobody claims it."""
         for entry in self._at.get(("unet_block", block.name), ()):
@@ -159,13 +179,9 @@ class Calls:
                 "skips": entering.skips,
                 "run": run,
             }
-            answer = _invoke(entry, values, run)
-            if answer is not None and not isinstance(answer, BlockOutput):
-                raise HookReturnError(
-                    f"{describe(entry, run)} returned {type(answer).__name__} at {block}, not a BlockOutput: "
-                    "return forward(hidden_states), or mezzotint.BlockOutput(hidden_states, skips)"
-                )
-            return answer
+            return self._ask(
+                entry, values, run, lambda entry, answer: check_block_output(entry, answer, block, skip_count)
+            )
         return None
 
     def unet_block_output(self, block: Block, leaving: BlockOutput, run: Run) -> BlockOutput:
@@ -175,27 +191,23 @@ class Calls:
     def attention_processor(self, layer: Block, run: Run) -> AttentionProcessor | None:
         """The processor of an extension for this layer, or `None`."""
         for entry in self._at.get(("attention_processor", layer.name), ()):
-            answer = _invoke(entry, {"layer": layer, "run": run}, run)
-            if answer is not None:
-                processor: AttentionProcessor = check_instance("__call__")(entry, answer)
-                return processor
+            return self._ask(entry, {"layer": layer, "run": run}, run, check_instance("__call__"))
         return None
-
-    def cross_attention_tokens(self, layer: Block, query: Tensor, run: Run) -> list[AttentionTokens]:
-        """Extra keys and values of every extension for a layer with this query (rows, heads, queries, dim)."""
-        width = query.shape[1] * query.shape[3]
-        answers = []
-        for entry in self._at.get(("cross_attention_tokens", layer.name), ()):
-            answer = _invoke(entry, {"layer": layer, "run": run}, run)
-            if answer is not None:
-                answers.append(check_tokens(entry, answer, query, width, f" at {layer}"))
-        return answers
 
     def attention_probe(self, layer: Block, probabilities: Tensor, run: Run) -> None:
         """Show attention probabilities to every extension that asked for this layer."""
         values = {"layer": layer, "probabilities": probabilities, "run": run}
         for entry in self._at.get(("attention_probe", layer.name), ()):
-            _invoke(entry, values, run)
+            self._ask(entry, values, run, check_nothing)
+
+    def cross_attention_tokens(self, layer: Block, query: Tensor, run: Run) -> list[AttentionTokens]:
+        """Extra keys and values of every extension for a layer with this query (rows, heads, queries, dim)."""
+        values = {"layer": layer, "run": run}
+        answers = (
+            self._ask(entry, values, run, lambda entry, answer: check_tokens(entry, answer, query, layer))
+            for entry in self._at.get(("cross_attention_tokens", layer.name), ())
+        )
+        return [answer for answer in answers if answer is not None]
 
     def unet_output(self, prediction: Tensor, timestep: Tensor, run: Run) -> Tensor:
         """The U-Net's output for all passes."""
@@ -223,6 +235,17 @@ class Calls:
 
     # The slot kinds.
 
+    def _ask(
+        self, entry: Entry, values: Mapping[str, Any], run: Run, check: Callable[[Entry, Any], Value]
+    ) -> Value | None:
+        """One extension's answer, checked; an error says whose it was."""
+        try:
+            answer = entry.function(*map(values.__getitem__, entry.arguments))
+            return None if answer is None else check(entry, answer)
+        except BaseException as error:
+            error.add_note(f"in {describe(entry, run)}")
+            raise
+
     def _chain(
         self,
         point: str,
@@ -234,15 +257,13 @@ class Calls:
         entries = self._entries.get(point)
         if entries is None:
             return values[name]
-        # At every step: the one loop that is written for speed (see benchmarks/hook_overhead.py).
+        # Like `_ask` in a loop, written out because it runs at every step (benchmarks/hook_overhead.py).
         look_up = values.__getitem__
         try:
             for entry in entries:
                 answer = entry.function(*map(look_up, entry.arguments))
                 if answer is not None:
                     values[name] = check(entry, answer, values[name])
-        except HookReturnError:
-            raise
         except BaseException as error:
             error.add_note(f"in {describe(entry, run)}")
             raise
@@ -251,12 +272,8 @@ class Calls:
     def _collect(
         self, point: str, values: dict[str, Any], run: Run, check: Callable[[Entry, Any], Value]
     ) -> list[Value]:
-        answers = []
-        for entry in self._entries.get(point, ()):
-            answer = _invoke(entry, values, run)
-            if answer is not None:
-                answers.append(check(entry, answer))
-        return answers
+        answers = (self._ask(entry, values, run, check) for entry in self._entries.get(point, ()))
+        return [answer for answer in answers if answer is not None]
 
     def _exclusive(
         self, point: str, values: dict[str, Any], run: Run, check: Callable[[Entry, Any], Value]
@@ -267,10 +284,35 @@ class Calls:
     def _block(self, point: str, block: Block, state: BlockOutput, run: Run) -> BlockOutput:
         for entry in self._at.get((point, block.name), ()):
             values = {"block": block, "hidden_states": state.hidden_states, "skips": state.skips, "run": run}
-            answer = _invoke(entry, values, run)
-            if answer is not None:
-                state = check_block(entry, answer, state, block)
+            before = state
+            state = self._ask(entry, values, run, partial(check_block, state=before, block=block)) or before
         return state
+
+
+class _CheckedGuidance:
+    """An extension's guidance: what it returns is checked, and its errors say whose they are."""
+
+    def __init__(self, entry: Entry, guidance: Guidance) -> None:
+        self._entry = entry
+        self._guidance = guidance
+
+    def passes(self, run: Run) -> tuple[Pass, ...]:
+        with _noting(self._entry, run):
+            return check_passes(self._entry, self._guidance.passes(run))
+
+    def combine(self, predictions: Mapping[str, Tensor], run: Run) -> Tensor:
+        with _noting(self._entry, run):
+            like = next(iter(predictions.values()))
+            return check_tensor(self._entry, self._guidance.combine(predictions, run), like)
+
+
+@contextmanager
+def _noting(entry: Entry, run: Run) -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(f"in {describe(entry, run)}")
+        raise
 
 
 def describe(entry: Entry, run: Run | None = None) -> str:
@@ -284,9 +326,11 @@ def _when(run: Run | None) -> str:
     return f", step {run.step.index + 1} of {run.step.count}"
 
 
-def _invoke(entry: Entry, values: Mapping[str, Any], run: Run | None = None) -> Any:
+def _make_context(entry: Entry, values: Mapping[str, Any]) -> AbstractContextManager[Any] | None:
+    """What an extension returns from `patch_unet` or `patch_text_encoder`, checked."""
     try:
-        return entry.function(*[values[name] for name in entry.arguments])
+        context = entry.function(*map(values.__getitem__, entry.arguments))
+        return None if context is None else check_context(entry, context)
     except BaseException as error:
-        error.add_note(f"in {describe(entry, run)}")
+        error.add_note(f"in {describe(entry)}")
         raise

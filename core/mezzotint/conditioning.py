@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from .errors import RequestError
+
 if TYPE_CHECKING:
     from torch import Tensor, device
 
@@ -68,6 +70,11 @@ def concatenate(conditionings: Sequence[Conditioning]) -> Conditioning:
     first = conditionings[0]
     if len(conditionings) == 1:
         return first
+    for other in conditionings[1:]:
+        if other.added.keys() != first.added.keys():
+            raise RequestError(
+                f"the passes of a step have different added conditions: {sorted(first.added)} and {sorted(other.added)}"
+            )
     mask = None
     if any(c.attention_mask is not None for c in conditionings):
         mask = torch.cat([_mask_or_ones(c) for c in conditionings])
@@ -108,7 +115,7 @@ def encode_with_clip(
 def _cut_off(prompts: list[str], tokenizer: Any) -> list[str]:
     limit = tokenizer.model_max_length
     rest = []
-    for ids in tokenizer(prompts).input_ids:
+    for ids in tokenizer(prompts, verbose=False).input_ids:
         # The last token that fits is the end marker, so text is lost from `limit - 1` on.
         rest.append(tokenizer.decode(ids[limit - 1 : -1]) if len(ids) > limit else "")
     return rest

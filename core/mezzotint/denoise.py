@@ -14,25 +14,24 @@ from torch import Tensor
 from .calls import Calls
 from .conditioning import Conditioning, Pass, concatenate
 from .errors import RequestError
-from .guidance import ClassifierFreeGuidance
 from .interval import apply_interval
 from .run import LoopStep, Run
 from .timestep_cond import guidance_embedding
 from .unet_hooks import residual_shapes
 
 
-def denoise(run: Run, calls: Calls, scheduler: Any, on_step: Callable[[Run, Tensor], None]) -> Tensor:
+def denoise(run: Run, calls: Calls, on_step: Callable[[Run, Tensor], None]) -> Tensor:
     """From noise to latents (n, c, h, w), with every hook of the run; without hooks, what diffusers computes.
 
     Args:
-        scheduler: fresh; this run alone uses it.
         on_step: called after each step with the latents; raising ends the run.
     """
     request, pipe = run.request, run.pipe
-    run.guidance = calls.guidance(run) or ClassifierFreeGuidance(_guidance_scale(run))
     prompts = _Prompts(run, calls)
     prompts["positive"]
 
+    chosen = calls.make_scheduler(run)
+    scheduler: Any = pipe.make_scheduler(request) if chosen is None else chosen
     run.scheduler = scheduler
     scheduler.set_timesteps(request.steps, device=pipe.device)
     timesteps = scheduler.timesteps
@@ -47,6 +46,7 @@ def denoise(run: Run, calls: Calls, scheduler: Any, on_step: Callable[[Run, Tens
 
     extra = _step_arguments(scheduler, run)
     timestep_cond = guidance_embedding(run, latents.dtype)
+    run.clock.start()
     for index, timestep in enumerate(timesteps):
         run.step = LoopStep(index, len(timesteps), timestep)
         latents = calls.step_begin(latents, run)
@@ -128,11 +128,6 @@ class _Prompts:
         if passes not in self._batches:
             self._batches[passes] = concatenate(encoded)
         return self._batches[passes]
-
-
-def _guidance_scale(run: Run) -> float:
-    # A distilled model takes the scale as an embedding and runs one pass.
-    return run.request.guidance if run.pipe.unet.config.time_cond_proj_dim is None else 1.0
 
 
 def _latent_shape(run: Run) -> tuple[int, int, int, int]:

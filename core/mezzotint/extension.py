@@ -71,12 +71,12 @@ class Extension(BaseModel):
 
     def __init_subclass__(cls, name: str = "", conflicts: tuple[str, ...] | str = (), **config: Any) -> None:
         super().__init_subclass__(**config)
-        if name:
-            if not _NAME.fullmatch(name):
-                raise PluginError(
-                    f"extension name {name!r} of {cls.__qualname__}: use lower-case words joined by dashes"
-                )
-            cls.extension_name = name
+        # Its own name or none: two classes must not answer to one.
+        cls.extension_name = name
+        if name and not _NAME.fullmatch(name):
+            raise PluginError(
+                f"extension name {name!r} of {cls.__qualname__}: use lower-case words joined by dashes"
+            )
         if conflicts:
             cls.conflicts = (conflicts,) if isinstance(conflicts, str) else tuple(conflicts)
 
@@ -95,12 +95,14 @@ class Extension(BaseModel):
         return (cls.__doc__ or "").strip().partition("\n")[0]
 
     def options(self) -> dict[str, Any]:
-        """Options as plain data (JSON types)."""
-        return self.model_dump(mode="json")
+        """Options as plain data (JSON types); an object that has none is named by its type."""
+        return self.model_dump(mode="json", fallback=_in_memory)
 
     def files(self) -> dict[str, str]:
         """SHA-256 of each option that is a file, for the recipe."""
-        return {field: hash_file(value) for field, value in self if isinstance(value, Path) and value.is_file()}
+        return {
+            field: hash_file(value) for field, value in self if isinstance(value, Path) and value.is_file()
+        }
 
     def __str__(self) -> str:
         chosen = ", ".join(
@@ -109,6 +111,14 @@ class Extension(BaseModel):
             if field in self.model_fields_set
         )
         return f"{self.extension_name}({chosen})"
+
+
+IN_MEMORY = "in memory"
+
+
+def _in_memory(value: object) -> dict[str, str]:
+    """What a recipe keeps of an image or tensor that was handed over as an object."""
+    return {IN_MEMORY: f"{type(value).__module__}.{type(value).__qualname__}"}
 
 
 def _sentence(name: str, fields: list[str], error: ValidationError) -> str:

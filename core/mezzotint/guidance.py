@@ -26,6 +26,12 @@ class Guidance(Protocol):
         """One prediction (n, c, h, w) from those of the passes, by pass name."""
 
 
+def default_guidance(run: Run) -> Guidance:
+    """Classifier-free guidance at the request's scale; one pass for a model distilled with the scale as an input."""
+    distilled = run.pipe.unet.config.time_cond_proj_dim is not None
+    return ClassifierFreeGuidance(1.0 if distilled else run.request.guidance)
+
+
 class ClassifierFreeGuidance:
     """`negative + scale * (positive - negative)` (Ho & Salimans 2022, eq. 6 with w = scale - 1).
 

@@ -65,7 +65,7 @@ class Providers:
 
 
 class RunHooks:
-    """Where an extension acts during one run, in the order in which the hook points fire."""
+    """Where an extension acts during one run, in the order in which the hook points first fire."""
 
     # Once, while the extension is attached (`Pipeline.using`, or a single run).
 
@@ -85,6 +85,10 @@ class RunHooks:
 
         Default: classifier-free guidance (Ho & Salimans 2022), or one pass at a scale of 1 or less.
         """
+
+    @hookspec(Slot.EXCLUSIVE, where="U-Net", per_block=True)
+    def attention_processor(self, layer: Block, run: Run) -> AttentionProcessor:
+        """A whole attention processor for this layer, called as diffusers calls one; asked once a run."""
 
     @hookspec(Slot.EXCLUSIVE, where="conditioning path")
     def encode_prompt(self, prompts: list[str], run: Run) -> Conditioning:
@@ -170,17 +174,13 @@ class RunHooks:
         `skips` holds the skip connections that an encoder block `down.i` hands to the decoder.
         """
 
-    @hookspec(Slot.EXCLUSIVE, where="U-Net", per_block=True)
-    def attention_processor(self, layer: Block, run: Run) -> AttentionProcessor:
-        """A whole attention processor for this layer, called as diffusers calls one."""
+    @hookspec(Slot.COLLECT, where="U-Net", per_block=True)
+    def attention_probe(self, layer: Block, probabilities: Tensor, run: Run) -> None:
+        """See attention probabilities (p * n, heads, queries, keys) of a layer; nothing is returned."""
 
     @hookspec(Slot.COLLECT, where="conditioning path", per_block=True)
     def cross_attention_tokens(self, layer: Block, run: Run) -> AttentionTokens:
         """Extra keys and values for a cross-attention layer, attended apart and added with their scale."""
-
-    @hookspec(Slot.COLLECT, where="U-Net", per_block=True)
-    def attention_probe(self, layer: Block, probabilities: Tensor, run: Run) -> None:
-        """See attention probabilities (p * n, heads, queries, keys) of a layer; nothing is returned."""
 
     @hookspec(Slot.CHAIN, where="U-Net")
     def unet_output(self, prediction: Tensor, timestep: Tensor, run: Run) -> Tensor:

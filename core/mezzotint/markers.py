@@ -103,8 +103,11 @@ def impl_info(function: Callable[..., Any]) -> ImplInfo:
 
 
 def is_hookimpl(value: object) -> bool:
-    """Whether `hookimpl` marked this function (or the function below a static or class method)."""
-    return isinstance(getattr(getattr(value, "__func__", value), "mezzotint_impl_info", None), ImplInfo)
+    """Whether `hookimpl` marked this function, or a static or class method at either side of it."""
+    return any(
+        isinstance(getattr(marked, "mezzotint_impl_info", None), ImplInfo)
+        for marked in (value, getattr(value, "__func__", None))
+    )
 
 
 def _names(names: str | Sequence[str]) -> tuple[str, ...]:

@@ -37,9 +37,14 @@ def topological(
                 heapq.heappush(ready, (key[follower], rank[follower]))
     if len(ordered) < len(nodes):
         remaining = [node for node in nodes if waiting[node]]
-        cycle = " → ".join(key[node][0] for node in _cycle(remaining, followers))
+        cycle = " → ".join(_label(key[node]) for node in _cycle(remaining, followers))
         raise PlanError(f"before= and after= form a cycle: {cycle}")
     return ordered
+
+
+def _label(key: tuple[str, int]) -> str:
+    name, number = key
+    return name if number == 1 else f"{name}#{number}"
 
 
 def _cycle(nodes: Sequence[Node], followers: Mapping[Node, Sequence[Node]]) -> list[Node]:

@@ -24,8 +24,9 @@ from .calls import Calls, describe
 from .components import Components, Source
 from .conditioning import Conditioning, encode_with_clip
 from .denoise import denoise
-from .errors import HookReturnError, PlanError
+from .errors import PlanError, RequestError
 from .extension import Extension
+from .guidance import default_guidance
 from .plan import Entry, Plan, make_plan
 from .preview import fit_latent_to_rgb, preview_images
 from .recipe import describe_run
@@ -53,6 +54,7 @@ class Pipeline:
         self.registry = registry
         self.source = source
         self._lock = threading.RLock()
+        self._running = False
         self._in_use: tuple[Extension, ...] = ()
         self._patched: dict[str, tuple[Extension, ...]] = dict.fromkeys(PATCHES, ())
         self._resources: dict[Hashable, Any] = {}
@@ -124,7 +126,7 @@ class Pipeline:
         seed: int | None = None,
         n: int = 1,
         size: tuple[int, int] | None = None,
-        use: Sequence[Extension] = (),
+        use: Extension | Sequence[Extension] = (),
         on_step: Callable[[Progress], None] | None = None,
     ) -> Result:
         """Make images.
@@ -151,7 +153,7 @@ class Pipeline:
             PlanError: the extensions cannot be combined.
             RunCancelled: `on_step` cancelled.
         """
-        with self._lock:
+        with self._turn():
             request = self._resolve(prompt, negative, steps, scheduler, spacing, guidance, seed, n, size)
             plan = self._plan(request, use)
             return self._run(request, plan, on_step)
@@ -168,12 +170,13 @@ class Pipeline:
         seed: int | None = None,
         n: int = 1,
         size: tuple[int, int] | None = None,
-        use: Sequence[Extension] = (),
+        use: Extension | Sequence[Extension] = (),
     ) -> Plan:
         """What a call with these values would do, without doing it: `plan.explain()` prints it."""
-        return self._plan(
-            self._resolve(prompt, negative, steps, scheduler, spacing, guidance, seed, n, size), use
-        )
+        with self._lock:
+            return self._plan(
+                self._resolve(prompt, negative, steps, scheduler, spacing, guidance, seed, n, size), use
+            )
 
     @contextmanager
     def using(self, *extensions: Extension) -> Iterator[Pipeline]:
@@ -182,6 +185,7 @@ class Pipeline:
         Other threads wait meanwhile.
         """
         with self._lock, ExitStack() as stack:
+            self._refuse_inside_a_run()
             plan = self._plan(None, extensions)
             before = self._in_use, dict(self._patched)
             stack.callback(self._restore_in_use, *before)
@@ -229,7 +233,26 @@ class Pipeline:
             size_multiple=self.vae_scale_factor,
         )
 
-    def _plan(self, request: Request | None, use: Sequence[Extension]) -> Plan:
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Wait until no other thread runs; refuse a run from inside a run of the same thread."""
+        with self._lock:
+            self._refuse_inside_a_run()
+            self._running = True
+            try:
+                yield
+            finally:
+                self._running = False
+
+    def _refuse_inside_a_run(self) -> None:
+        # The outer run's hooks are in the model, and would act in the inner one as well.
+        if self._running:
+            raise RequestError(
+                "this pipeline is in the middle of a run; load a second one to run inside a hook"
+            )
+
+    def _plan(self, request: Request | None, use: Extension | Sequence[Extension]) -> Plan:
+        use = (use,) if isinstance(use, Extension) else use
         blocks, layers = self._places
         return make_plan(request, (*self._in_use, *use), self.registry, blocks, layers)
 
@@ -241,17 +264,18 @@ class Pipeline:
         calls = Calls(plan)
         generators = [torch.Generator("cpu").manual_seed(seed) for seed in request.seeds]
         run = Run(self, request, plan, generators)
-        run._encode = lambda prompts: self._encode(prompts, run, calls)
+        run._encode = self._encoder(run, calls)
         clock = Clock()
         with ExitStack() as stack:
             stack.callback(self._restore_in_use, self._in_use, dict(self._patched))
             self._patch(calls, stack)
+            run.guidance = calls.guidance(run) or default_guidance(run)
             stack.enter_context(attached(self.unet, calls, run))
-            scheduler = calls.make_scheduler(run) or self._make_scheduler(request)
-            latents = denoise(run, calls, scheduler, self._stepper(on_step))
+            latents = denoise(run, calls, self._stepper(on_step))
             latents = calls.latents(latents, run)
             images = calls.images(self._decode(latents, run), run)
-        return Result(images, latents, describe_run(self, request, plan, scheduler), plan, clock())
+        recipe = describe_run(self, request, plan, run.scheduler)
+        return Result(images, latents, recipe, plan, clock(), run.outputs)
 
     def _patch(self, calls: Calls, stack: ExitStack) -> None:
         """Enter the contexts of `patch_text_encoder` and `patch_unet` that are not entered yet, in plan order."""
@@ -274,7 +298,8 @@ class Pipeline:
     ) -> None:
         self._in_use, self._patched = in_use, patched
 
-    def _make_scheduler(self, request: Request) -> Any:
+    def make_scheduler(self, request: Request) -> SchedulerMixin:
+        """A fresh scheduler for a run: by the request's name, a copy of its object, or of the model's own."""
         chosen = request.scheduler
         if isinstance(chosen, str) or (chosen is None and request.spacing is not None):
             return make_scheduler(
@@ -289,10 +314,24 @@ class Pipeline:
             raise PlanError("spacing= goes with a scheduler's name; a scheduler object has its own spacing")
         return copy.deepcopy(self.scheduler if chosen is None else chosen)
 
-    def _encode(self, prompts: list[str], run: Run, calls: Calls) -> Conditioning:
-        answer = calls.encode_prompt(prompts, run) if calls.acts("encode_prompt") else None
-        if answer is not None:
-            return answer
+    def _encoder(self, run: Run, calls: Calls) -> Callable[[list[str]], Conditioning]:
+        inside = False
+
+        def encode(prompts: list[str]) -> Conditioning:
+            nonlocal inside
+            if inside or not calls.acts("encode_prompt"):
+                return self._encode_with_clip(prompts)
+            inside = True
+            try:
+                like = next(self.text_encoder.parameters())
+                answer = calls.encode_prompt(prompts, like, self.unet.config.cross_attention_dim, run)
+            finally:
+                inside = False
+            return self._encode_with_clip(prompts) if answer is None else answer
+
+        return encode
+
+    def _encode_with_clip(self, prompts: list[str]) -> Conditioning:
         conditioning, cut = encode_with_clip(
             prompts, self.tokenizer, self.text_encoder, self.device, self.text_encoder.dtype
         )
@@ -309,12 +348,10 @@ class Pipeline:
         return images
 
     def _stepper(self, on_step: Callable[[Progress], None] | None) -> Callable[[Run, Tensor], None]:
-        clock = Clock()
-
         def step(run: Run, latents: Tensor) -> None:
             if on_step is None or run.step is None:
                 return
-            progress = Progress(run.step.index, run.step.count, clock(), latents, self._preview)
+            progress = Progress(run.step.index, run.step.count, run.clock(), latents, self._preview)
             on_step(progress)
             if progress.cancelled:
                 raise RunCancelled(f"cancelled after step {run.step.index + 1} of {run.step.count}")
@@ -332,11 +369,6 @@ class _Noted(AbstractContextManager[None]):
     def __init__(self, entry: Entry, make: Callable[[], AbstractContextManager[Any] | None]) -> None:
         self._entry = entry
         self._context = make()
-        if self._context is not None and not isinstance(self._context, AbstractContextManager):
-            raise HookReturnError(
-                f"{describe(entry)} returned {self._context!r}, not a context manager: "
-                "decorate the method with contextlib.contextmanager below @hookimpl"
-            )
 
     def __enter__(self) -> None:
         if self._context is not None:

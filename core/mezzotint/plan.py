@@ -159,6 +159,10 @@ def _name(extensions: Sequence[Extension], registry: Registry) -> list[Use]:
         if any(extension is earlier for earlier in extensions[:position]):
             raise PlanError(f"{extension} is listed twice in use=")
         name = extension.extension_name
+        if not any(extension.hook_names()):
+            raise PluginError(
+                f"{name} implements no hook point, so it would do nothing; mark its methods with @hookimpl"
+            )
         totals[name] = totals.get(name, 0) + 1
         label = name if totals[name] == 1 else f"{name}#{totals[name]}"
         uses.append(Use(extension, label, registry.owner_of(type(extension))))
@@ -203,7 +207,7 @@ def _resolve(
         edges += [(use, other) for name in info.before for other in by_name.get(name, ())]
         edges += [(other, use) for name in info.after for other in by_name.get(name, ())]
     try:
-        ordered = topological(here, edges, {use: (use.label, _key(use)[1]) for use in here})
+        ordered = topological(here, edges, {use: _key(use) for use in here})
     except PlanError as error:
         raise PlanError(f"hook point {point}: {error}") from None
     functions = {id(use): function for use, function in found}

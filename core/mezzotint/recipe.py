@@ -109,8 +109,12 @@ def _scheduler(registry: Registry, request: Request, scheduler: SchedulerMixin) 
         "plugin": _plugin(registry.owner_of_scheduler(name)) if name else None,
     }
     if chosen is not None and name is None:
-        entry["name"] = f"diffusers:{type(scheduler).__name__}"
-        entry["config"] = {key: value for key, value in scheduler.config.items() if not key.startswith("_")}
+        config = {key: value for key, value in scheduler.config.items() if not key.startswith("_")}
+        # A solver with its spacing is known by the solver's name, anything else by its class.
+        entry["name"] = config.get("solver") or f"diffusers:{type(scheduler).__name__}"
+        entry["spacing"] = config.get("spacing")
+        entry["plugin"] = _plugin(registry.owner_of_scheduler(entry["name"]))
+        entry["config"] = config
     return entry
 
 

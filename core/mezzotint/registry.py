@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import pluggy
@@ -77,10 +78,15 @@ class Names(Mapping[str, Spec], Generic[Spec]):
 
     def _both(self, name: str) -> str:
         owners = [claim.owner for claim in self._provided[name]]
-        return (
-            f"{self.kind} {name!r} is provided by {' and by '.join(map(str, owners))}; neither is used. "
-            f"Disable one: mezzotint plugins disable {owners[-1].plugin}"
+        if len(set(owners)) == 1:
+            return f"{owners[0]} lists the {self.kind} {name!r} twice; neither is used"
+        installed = [owner for owner in owners if owner.distribution]
+        fix = (
+            f"disable one: mezzotint plugins disable {installed[-1].plugin}"
+            if installed
+            else "leave one of them out"
         )
+        return f"{self.kind} {name!r} is provided by {' and by '.join(map(str, owners))}; neither is used. {fix[:1].upper()}{fix[1:]}"
 
 
 class Registry:
@@ -102,7 +108,7 @@ class Registry:
     @classmethod
     def load(
         cls,
-        plugins: Iterable[object] = (),
+        plugins: Iterable[object] | str | Path = (),
         *,
         settings: Settings | None = None,
         entry_points: Iterable[metadata.EntryPoint] | None = None,
@@ -128,15 +134,16 @@ class Registry:
             registry.rows.append(row)
             if row.state is State.FAILED and settings.strict:
                 raise PluginError(f"{row.owner} failed to load: {row.cause}") from row.error
-        for plugin in plugins:
+        tied = set(registry.conflicts())
+        for plugin in (plugins,) if isinstance(plugins, str | Path) else plugins:
             found = given(plugin)
             row = found.row or registry._try(found)
             if row.state is State.FAILED:
                 raise PluginError(f"{found.owner} failed to load: {row.cause}") from row.error
             registry.rows.append(row)
-        conflicts = registry.conflicts()
-        if conflicts and (settings.strict or plugins):
-            raise DuplicateNameError(conflicts[0])
+        for sentence in registry.conflicts():
+            if settings.strict or sentence not in tied:
+                raise DuplicateNameError(sentence)
         return registry
 
     def owner_of(self, extension: type[Extension]) -> Owner:

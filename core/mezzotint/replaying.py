@@ -11,6 +11,7 @@ from .discovery import State
 from .errors import MezzotintError, ModelError, ReplayError, RequestError, UnknownNameError
 from .image_files import CHUNK, MAX_PIXELS, parse_recipe, read_recipe
 from .recipe import check_format, differences
+from .registry import Registry
 
 if TYPE_CHECKING:
     from diffusers import SchedulerMixin
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     from .extension import Extension
     from .pipeline import Pipeline
-    from .registry import Registry
     from .result import Result
 
 logger = logging.getLogger("mezzotint")
@@ -176,8 +176,8 @@ def _open(recipe: Mapping[str, Any], anyway: bool, plugins: Sequence[object]) ->
     try:
         return load(name, device=device, dtype=dtype, plugins=plugins), found
     except (ModelError, UnknownNameError) as error:
-        source = f" It came with {_plugin_label(plugin)}." if plugin else ""
-        raise ReplayError(f"model {name!r} of the recipe cannot be opened: {error}{source}") from error
+        why = _why_absent(plugin, Registry.load(plugins))
+        raise ReplayError(f"model {name!r} of the recipe cannot be opened{why}. {error}") from error
 
 
 def _extensions(
@@ -232,11 +232,16 @@ def _from_config(name: str, config: dict[str, Any]) -> tuple[SchedulerMixin | No
     """A scheduler that was handed over as an object, made again if it is one of diffusers' own."""
     import diffusers
 
-    found: Any = getattr(diffusers, name, None)
-    if isinstance(found, type) and issubclass(found, diffusers.SchedulerMixin):
-        made: SchedulerMixin = found.from_config(config)
-        return made, []
-    return None, [f"it was made with a {name} object that a recipe cannot describe"]
+    scheduler_class: Any = getattr(diffusers, name, None)
+    if not _is_scheduler(scheduler_class):
+        return None, [f"it was made with a {name} object that a recipe cannot describe"]
+    return scheduler_class.from_config(config), []
+
+
+def _is_scheduler(value: object) -> bool:
+    from diffusers import SchedulerMixin
+
+    return isinstance(value, type) and issubclass(value, SchedulerMixin)
 
 
 def _why_absent(plugin: Mapping[str, Any] | None, registry: Registry) -> str:

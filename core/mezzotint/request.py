@@ -6,6 +6,7 @@ import math
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, TypeVar
 
 from .errors import RequestError
@@ -82,7 +83,7 @@ def resolve(
     n = _whole("n", n, 1)
     seed = secrets.randbelow(2**32) if seed is None else _whole("seed", seed, 0, MAX_SEED - len(prompts) * n)
     guidance = _first(guidance, defaults.guidance, FALLBACK.guidance)
-    if isinstance(guidance, bool) or not isinstance(guidance, int | float) or not math.isfinite(guidance):
+    if isinstance(guidance, bool) or not isinstance(guidance, Real) or not math.isfinite(guidance):
         raise RequestError(f"guidance must be a finite number, not {guidance!r}")
     if scheduler is None and defaults.scheduler is not None:
         scheduler = defaults.scheduler
@@ -113,15 +114,11 @@ def _texts(name: str, value: object) -> tuple[str, ...]:
 
 
 def _whole(name: str, value: object, low: int, high: int | None = None) -> int:
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int)
-        or value < low
-        or (high is not None and value > high)
-    ):
+    number = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else None
+    if number is None or number < low or (high is not None and number > high):
         bounds = f"at least {low}" if high is None else f"from {low} to {high}"
         raise RequestError(f"{name} must be a whole number, {bounds}, not {value!r}")
-    return value
+    return number
 
 
 def _size(size: object, multiple: int) -> tuple[int, int]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,6 +25,12 @@ class Result:
     plan: Plan
     seconds: float
     """Wall time of the run."""
+    outputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What extensions published (`Run.publish`), by their label."""
+
+    def __repr__(self) -> str:
+        width, height = self.images[0].size
+        return f"Result({len(self.images)} images of {width}×{height}, seed {self.recipe['seed']}, {self.seconds:.1f} s)"
 
     def recipe_of(self, index: int) -> dict[str, Any]:
         """The recipe of image `index`, as it is stored in its file."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from .blocks import Block, BlockOutput
-from .conditioning import Conditioning
+from .conditioning import Conditioning, Pass
 from .errors import HookReturnError
 from .residuals import Residuals
 
@@ -75,25 +76,49 @@ def check_block(entry: Entry, answer: Any, state: BlockOutput, block: Block) -> 
     return BlockOutput(hidden_states, skips)
 
 
-def check_conditioning(rows: int) -> Callable[[Entry, Any], Conditioning]:
-    """A `Conditioning` with that many rows throughout."""
+def check_conditioning(entry: Entry, answer: Any, rows: int, dim: int, like: Any) -> Conditioning:
+    """A `Conditioning` with `rows` rows throughout and embeddings (rows, tokens, dim), in the dtype and on the device of `like`."""
+    if not isinstance(answer, Conditioning):
+        raise _wrong(entry, _kind(answer), "a mezzotint.Conditioning")
+    embeddings = answer.embeddings
+    if embeddings.dim() != 3 or embeddings.shape[0] != rows or embeddings.shape[2] != dim:
+        raise _wrong(entry, f"embeddings of shape {_show(embeddings.shape)}", f"({rows}, tokens, {dim})")
+    if embeddings.dtype != like.dtype or embeddings.device != like.device:
+        got = f"embeddings in {embeddings.dtype} on {embeddings.device}"
+        raise _wrong(entry, got, f"{like.dtype} on {like.device}")
+    mask = answer.attention_mask
+    if mask is not None and mask.shape != embeddings.shape[:2]:
+        raise _wrong(entry, f"a mask of shape {_show(mask.shape)}", _show(embeddings.shape[:2]))
+    for name, tensor in answer.added.items():
+        if tensor.shape[0] != rows:
+            raise _wrong(entry, f"added condition {name!r} with {tensor.shape[0]} rows", f"{rows} rows")
+    return answer
 
-    def check(entry: Entry, answer: Any) -> Conditioning:
-        if not isinstance(answer, Conditioning):
-            raise _wrong(entry, _kind(answer), "a mezzotint.Conditioning")
-        if answer.embeddings.dim() != 3 or answer.rows != rows:
-            raise _wrong(
-                entry, f"embeddings of shape {_show(answer.embeddings.shape)}", f"({rows}, tokens, dim)"
-            )
-        mask = answer.attention_mask
-        if mask is not None and mask.shape != answer.embeddings.shape[:2]:
-            raise _wrong(entry, f"a mask of shape {_show(mask.shape)}", _show(answer.embeddings.shape[:2]))
-        for name, tensor in answer.added.items():
-            if tensor.shape[0] != rows:
-                raise _wrong(entry, f"added condition {name!r} with {tensor.shape[0]} rows", f"{rows} rows")
-        return answer
 
-    return check
+def check_block_output(entry: Entry, answer: Any, block: Block, skip_count: int) -> BlockOutput:
+    """A `BlockOutput` with as many skip connections as the block itself hands on."""
+    where = f" at {block}"
+    if not isinstance(answer, BlockOutput):
+        raise _wrong(entry, _kind(answer), "forward(hidden_states) or a mezzotint.BlockOutput", where)
+    _require_tensor(entry, answer.hidden_states, where)
+    if len(answer.skips) != skip_count:
+        raise _wrong(entry, f"a BlockOutput with {len(answer.skips)} skips", f"{skip_count}", where)
+    return answer
+
+
+def check_passes(entry: Entry, answer: Any) -> tuple[Pass, ...]:
+    """At least one `Pass`, no two of one name."""
+    passes = tuple(answer) if isinstance(answer, tuple | list) else ()
+    if not passes or not all(isinstance(pass_, Pass) for pass_ in passes):
+        raise _wrong(entry, f"passes {answer!r}", "a tuple of mezzotint.Pass, at least one")
+    if len({pass_.name for pass_ in passes}) < len(passes):
+        raise _wrong(entry, f"passes {[pass_.name for pass_ in passes]}", "a name for each of its own")
+    return passes
+
+
+def check_nothing(entry: Entry, answer: Any) -> None:
+    """Nothing at all."""
+    raise _wrong(entry, _kind(answer), "nothing: a probe only looks")
 
 
 def check_residuals(
@@ -126,10 +151,11 @@ def check_residuals(
     return answer
 
 
-def check_tokens(entry: Entry, answer: Any, query: Any, width: int, where: str) -> Any:
-    """Keys and values projected for this layer, with the query's rows or one."""
+def check_tokens(entry: Entry, answer: Any, query: Any, layer: Block) -> Any:
+    """Keys and values projected for a layer with this query (rows, heads, queries, dim): its rows, or one."""
     from .attention import AttentionTokens
 
+    width, where = query.shape[1] * query.shape[3], f" at {layer}"
     if not isinstance(answer, AttentionTokens):
         raise _wrong(entry, f"{answer!r}", "mezzotint.AttentionTokens", where)
     for name in ("key", "value"):
@@ -144,6 +170,17 @@ def check_tokens(entry: Entry, answer: Any, query: Any, width: int, where: str) 
 def check_scheduler(entry: Entry, answer: Any) -> Any:
     """Anything with diffusers' scheduler protocol."""
     return check_instance("set_timesteps", "step")(entry, answer)
+
+
+def check_context(entry: Entry, answer: Any) -> AbstractContextManager[Any]:
+    """A context manager."""
+    if not isinstance(answer, AbstractContextManager):
+        raise _wrong(
+            entry,
+            _kind(answer),
+            "a context manager: decorate the method with contextlib.contextmanager below @hookimpl",
+        )
+    return answer
 
 
 def check_instance(*methods: str) -> Callable[[Entry, Any], Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .conditioning import Conditioning, Pass
 from .errors import MezzotintError
@@ -51,13 +51,17 @@ class Run:
     generators: list[torch.Generator]
     """One for each image, seeded `seed + k` on the CPU; drawing from them changes the picture."""
     guidance: Guidance = field(init=False)
-    """Valid from the conditioning path on."""
+    """Valid once `guidance` was asked, which comes first."""
     scheduler: SchedulerMixin = field(init=False)
     """Valid from `timesteps` on."""
+    clock: Clock = field(default_factory=lambda: Clock())
+    """Seconds since the loop began."""
     step: LoopStep | None = None
     """`None` before and after the loop."""
     passes: tuple[Pass, ...] = ()
     """The passes of this step; valid from `conditioning` to `unet_output`."""
+    outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What extensions publish, by label; becomes `Result.outputs`."""
     _states: dict[int, tuple[Extension, object]] = field(default_factory=dict)
     _encode: Callable[[list[str]], Conditioning] = field(init=False)
 
@@ -84,8 +88,19 @@ class Run:
             self._states[id(extension)] = (extension, make())
         return self._states[id(extension)][1]  # type: ignore[return-value]
 
+    def publish(self, extension: Extension, **values: Any) -> None:
+        """Hand something back beside the pictures (maps, statistics): `result.outputs[label][name]`.
+
+        The label is the extension's name, with `#2`, `#3` … where a run uses several of it.
+        """
+        label = next(use.label for use in self.plan.uses if use.extension is extension)
+        self.outputs.setdefault(label, {}).update(values)
+
     def encode(self, prompts: list[str]) -> Conditioning:
-        """Embeddings of further texts, one row each, through the run's `encode_prompt`."""
+        """Embeddings of further texts, one row each, through the run's `encode_prompt`.
+
+        Inside `encode_prompt` itself it is the pipeline's own encoder, so that an extension can build on it.
+        """
         return self._encode(prompts)
 
 
@@ -122,9 +137,13 @@ class Progress:
 
 
 class Clock:
-    """Seconds since the loop began."""
+    """Seconds since it was made or last started."""
 
     def __init__(self) -> None:
+        self.start()
+
+    def start(self) -> None:
+        """Begin at zero."""
         self._start = time.perf_counter()
 
     def __call__(self) -> float:

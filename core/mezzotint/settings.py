@@ -31,10 +31,11 @@ class Settings:
 
     def reason_to_skip(self, plugin: str, distribution: str) -> str | None:
         """Why a plugin must not be imported, or `None`."""
-        for name in (plugin, distribution):
-            if name in self.disabled:
-                return f"disabled by {self.disabled[name]}"
-        if self.only is not None and not {plugin, distribution} & self.only:
+        names = {_canonical(plugin), _canonical(distribution)}
+        for name, who in self.disabled.items():
+            if _canonical(name) in names:
+                return f"disabled by {who}"
+        if self.only is not None and not names & {_canonical(name) for name in self.only}:
             return "not in MEZZOTINT_PLUGINS"
         return None
 
@@ -90,6 +91,11 @@ def _read(path: Path) -> dict[str, dict[str, object]]:
         return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise MezzotintError(f"{path} is not valid TOML: {error}") from None
+
+
+def _canonical(name: str) -> str:
+    """`Mezzotint_LoRA` and `mezzotint-lora` are one distribution."""
+    return name.lower().replace("_", "-").replace(".", "-")
 
 
 def _split(names: str) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from .errors import PluginError, suggest
-from .markers import SpecInfo, is_hookimpl
+from .markers import Slot, SpecInfo, impl_info, is_hookimpl
 
 
 def hook_points(*namespaces: type) -> dict[str, Callable[..., Any]]:
@@ -46,6 +46,9 @@ def check_implementations(plugin: object, title: str, wanted: type, elsewhere: t
     for name, function in implementations(plugin):
         if name not in points:
             raise PluginError(f"{title}: {_misplaced(name, points, elsewhere)}")
+        if isinstance(inspect.getattr_static(plugin, name), staticmethod | classmethod):
+            raise PluginError(f"{title}: {name} is a static or class method; a hook is a plain method")
+        _refuse_options(title, name, function, spec_info(points[name]))
         allowed = [p for p in inspect.signature(points[name]).parameters if p != "self"]
         unknown = [p for p in _arguments(function) if p not in allowed]
         if unknown:
@@ -67,6 +70,19 @@ def _misplaced(name: str, points: dict[str, Callable[..., Any]], elsewhere: type
     return f"no hook point {name!r}; {suggest(name, points)}"
 
 
+def _refuse_options(title: str, name: str, function: Callable[..., Any], spec: SpecInfo) -> None:
+    """Refuse options of `hookimpl` and kinds of parameters that would have no effect here."""
+    info = impl_info(function)
+    if info.at is not None and not spec.per_block:
+        raise PluginError(f"{title}: {name} does not fire per block, so at= has no meaning there")
+    if spec.slot is Slot.PROVIDER and (info.before or info.after):
+        raise PluginError(f"{title}: {name} is a provider, so before= and after= have no meaning there")
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind not in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+            raise PluginError(
+                f"{title}: {name} has the parameter {parameter}; name the arguments that it wants, without * and **"
+            )
+
+
 def _arguments(function: Callable[..., Any]) -> list[str]:
-    parameters = inspect.signature(function).parameters.values()
-    return [p.name for p in parameters if p.name != "self" and p.kind is not p.VAR_KEYWORD]
+    return [name for name in inspect.signature(function).parameters if name != "self"]

@@ -101,6 +101,8 @@ def _block_forward(
     """The block's forward with the hooks before, around and after it."""
     original = module.forward
     is_transformer = hasattr(module, "transformer_blocks")
+    hands_on = block.kind == "block" and block.stage == "down"
+    skip_count = len(module.resnets) + len(module.downsamplers or ()) if hands_on else 0
 
     def forward(*args: Any, **kwargs: Any) -> Any:
         arrived = _read(args, kwargs, skip_channels)
@@ -111,11 +113,11 @@ def _block_forward(
             changed_args, changed_kwargs = _write(args, kwargs, arrived, state, skip_channels)
             return _parse(original(*changed_args, **changed_kwargs))
 
-        leaving = calls.unet_block(block, inner, entering, run)
+        leaving = calls.unet_block(block, inner, entering, skip_count, run)
         if leaving is None:
             leaving = inner(entering.hidden_states)
         leaving = calls.unet_block_output(block, leaving, run)
-        if block.kind == "block" and block.stage == "down":
+        if hands_on:
             return tuple(leaving)
         if is_transformer:
             return _transformer_output(leaving.hidden_states, kwargs.get("return_dict", True))

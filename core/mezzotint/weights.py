@@ -28,12 +28,24 @@ def find_weights(folder: Path) -> dict[str, Path]:
             return dict.fromkeys(read_header(path), path)
         index = folder / f"{name}.index.json"
         if index.is_file():
-            files = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-            return {tensor: folder / file for tensor, file in files.items()}
+            return {tensor: folder / file for tensor, file in _weight_map(index).items()}
     others = sorted(p.name for p in folder.iterdir() if p.suffix in (".bin", ".pt", ".pth", ".ckpt", ".pkl"))
     if others:
         raise ModelError(_pickle_sentence(folder / others[0], "a pickle by its name"))
     raise ModelError(f"{folder} has no weights; expected {' or '.join(_NAMES)}")
+
+
+def _weight_map(index: Path) -> dict[str, str]:
+    """Tensor name → file name beside the index; nothing outside its folder."""
+    try:
+        files = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{index} is not an index of safetensors files: {error!r}") from None
+    if not isinstance(files, dict) or not all(
+        isinstance(file, str) and Path(file).name == file for file in files.values()
+    ):
+        raise ModelError(f"{index} must name files in its own folder, without any path")
+    return files
 
 
 def read_header(path: Path) -> dict[str, Any]:

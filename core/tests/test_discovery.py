@@ -235,6 +235,20 @@ def test_a_given_plugin_that_fails_is_an_error_and_names_it(tmp_path):
         Registry.load([path], settings=NOTHING, entry_points=())
 
 
+def test_a_given_plugin_may_not_take_a_name_but_an_old_quarrel_is_not_its_fault(site):
+    site.install("one", GOOD.format(name="a"))
+    site.install("two", GOOD.format(name="a"))
+    assert "local" in site.load(plugins=[Local]).models
+    site.install("three", GOOD.format(name="local"))
+    with pytest.raises(DuplicateNameError, match="'local' is provided by plugin three"):
+        site.load(plugins=[Local])
+
+
+def test_names_are_compared_as_packaging_does(site):
+    site.install("my-dist", "raise SystemError('imported')", plugin="plug")
+    assert rows(site.load(Settings({"My_Dist": "the test"})))["plug"][0] is State.DISABLED
+
+
 def test_settings_come_from_the_environment_and_the_file(tmp_path):
     path = tmp_path / "config.toml"
     path.write_text('[plugins]\ndisabled = ["a"]\n')

@@ -103,3 +103,63 @@ def test_a_subclass_may_take_over_hooks_under_its_own_name():
     assert list(Derived.hook_names()) == ["step_end"]
     assert Derived.extension_name == "derived"
     assert Base.extension_name == "base"
+
+
+@pytest.mark.parametrize("outside", [staticmethod, classmethod])
+def test_a_static_or_class_method_is_refused(outside):
+    def step_end(latents=None):
+        return None
+
+    for method in (hookimpl(outside(step_end)), outside(hookimpl(step_end))):
+        with pytest.raises(PluginError, match="step_end is a static or class method"):
+            type("Static", (Extension,), {"step_end": method, "__module__": __name__}, name="static")
+
+
+def test_catch_all_parameters_are_refused():
+    with pytest.raises(PluginError, match=r"has the parameter \*\*kwargs"):
+
+        class Greedy(Extension, name="greedy"):
+            @hookimpl
+            def step_end(self, latents, **kwargs):
+                return None
+
+
+def test_at_is_refused_where_nothing_fires_per_block():
+    with pytest.raises(PluginError, match="step_end does not fire per block"):
+
+        class Misplaced(Extension, name="misplaced"):
+            @hookimpl(at="mid")
+            def step_end(self):
+                return None
+
+
+def test_a_subclass_without_a_name_has_none(pipe):
+    class Base(Extension, name="base"):
+        @hookimpl
+        def step_end(self, latents):
+            return latents
+
+    class Nameless(Base):
+        """No name of its own."""
+
+    with pytest.raises(PluginError, match="has no name"):
+        pipe.plan("x", use=[Nameless()])
+
+
+def test_an_extension_without_a_hook_is_refused(pipe):
+    with pytest.raises(PluginError, match="brighten implements no hook point"):
+        pipe.plan("x", use=[Brighten("a")])
+
+
+def test_an_object_in_memory_is_named_in_the_recipe_and_costs_no_picture(pipe):
+    from PIL import Image
+
+    class Shows(Extension, name="shows"):
+        image: object
+
+        @hookimpl
+        def latents(self, latents):
+            return latents
+
+    result = pipe("a cat", steps=1, seed=1, use=Shows(Image.new("RGB", (1, 1))))
+    assert result.recipe["extensions"][0]["options"] == {"image": {"in memory": "PIL.Image.Image"}}

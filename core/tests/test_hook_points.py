@@ -157,10 +157,10 @@ A_STEP = [
 FULL_LOG = [
     "patch_text_encoder",
     "patch_unet",
-    "attention_processor mid.attentions.0.transformer_blocks.0.attn1",
-    "make_scheduler",
     "guidance",
+    "attention_processor mid.attentions.0.transformer_blocks.0.attn1",
     "encode_prompt 1",
+    "make_scheduler",
     "timesteps 2",
     "initial_latents (2, 4, 16, 16)",
     *(line.format(i=0) for line in A_STEP[:1]),

@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 import torch
 from mezzotint import Extension, hookimpl
+from mezzotint.errors import RequestError
 from mezzotint.testing import tiny_pipeline
 
 RUN = {"steps": 3, "guidance": 5.0}
@@ -112,3 +114,45 @@ def test_the_same_call_gives_the_same_bits(pipe):
     first, second = (pipe("a cat", seed=5, n=2, **RUN) for _ in range(2))
     assert torch.equal(first.latents, second.latents)
     assert first.recipe == second.recipe
+
+
+def test_a_run_inside_a_run_is_refused(pipe):
+    def on_step(progress):
+        pipe("a dog", seed=1, **RUN)
+
+    with pytest.raises(RequestError, match="in the middle of a run"):
+        pipe("a cat", seed=1, on_step=on_step, **RUN)
+    pipe("a cat", seed=1, **RUN)
+
+
+def test_extensions_may_hand_something_back_beside_the_pictures(pipe):
+    class Publishes(Extension, name="publishes"):
+        @hookimpl
+        def step_end(self, latents, run):
+            run.publish(self, last=float(latents.std()))
+
+    outputs = pipe("a cat", seed=1, use=[Publishes(), Publishes()], **RUN).outputs
+    assert set(outputs) == {"publishes", "publishes#2"}
+    assert outputs["publishes"]["last"] > 0
+
+
+def test_an_encoder_may_build_on_the_pipelines_own(pipe):
+    class Same(Extension, name="same"):
+        @hookimpl
+        def encode_prompt(self, prompts, run):
+            return run.encode(prompts)
+
+    plain = pipe("a cat", seed=1, **RUN).latents
+    assert torch.equal(pipe("a cat", seed=1, use=Same(), **RUN).latents, plain)
+
+
+def test_progress_tells_time_and_shows_a_preview(pipe):
+    seen = []
+
+    def on_step(progress):
+        seen.append((progress.index, progress.seconds_left, progress.preview()[0].size))
+
+    pipe("a cat", seed=1, on_step=on_step, **RUN)
+    assert [(index, size) for index, _, size in seen] == [(k, (32, 32)) for k in range(3)]
+    assert seen[0][1] > 0
+    assert seen[-1][1] == 0

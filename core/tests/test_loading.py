@@ -176,3 +176,14 @@ def test_bfloat16_is_used_when_asked_for_and_where_the_cpu_is_fast(model, monkey
     for fast, expected in ((True, torch.bfloat16), (False, torch.float32)):
         monkeypatch.setattr(device, "cpu_has_fast_bf16", lambda fast=fast: fast)
         assert device.choose_dtype("fast") is expected
+
+
+@pytest.mark.parametrize(
+    "index",
+    ["{", "[]", '{"weight_map": {"a": "../../secret.safetensors"}}', '{"weight_map": {"a": "/etc/passwd"}}'],
+)
+def test_a_malformed_index_or_one_that_leaves_its_folder_is_refused(model, index):
+    (model / UNET).unlink()
+    (model / f"{UNET}.index.json").write_text(index)
+    with pytest.raises(ModelError, match="index.json"):
+        open_folder(model, torch.float32)

@@ -163,3 +163,13 @@ def test_planning_runs_nothing(pipe):
 
     pipe.plan("x", use=[Counts()])
     assert calls == []
+
+
+def test_more_than_nine_of_one_name_keep_their_order(pipe):
+    apple = make("apple")
+    assert order(pipe, *[apple] * 11) == ["apple", *(f"apple#{k}" for k in range(2, 12))]
+
+
+def test_one_extension_needs_no_list(pipe):
+    plan = pipe.plan("x", use=make("a")())
+    assert [use.label for use in plan.uses] == ["a"]

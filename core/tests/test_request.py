@@ -64,3 +64,11 @@ def test_a_random_seed_is_chosen_and_kept():
 def test_a_bad_value_is_one_sentence(arguments, message):
     with pytest.raises(RequestError, match=message):
         resolve(**{"prompt": "a", **MODEL, **arguments})
+
+
+def test_numbers_of_numpy_are_numbers():
+    import numpy as np
+
+    request = resolve("a", steps=np.int64(3), guidance=np.float32(2.5), seed=np.int32(7), **MODEL)
+    assert (request.steps, request.guidance, request.seed) == (3, 2.5, 7)
+    assert type(request.steps) is int

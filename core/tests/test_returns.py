@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from mezzotint import AttentionTokens, Conditioning, Extension, Residuals, hookimpl
+from mezzotint import AttentionTokens, BlockOutput, Conditioning, Extension, Pass, Residuals, hookimpl
 from mezzotint.errors import HookReturnError, MezzotintError
 
 RUN = {"seed": 3, "steps": 2, "guidance": 5.0}
@@ -30,9 +30,9 @@ CASES = [
     ("prediction", torch.zeros(2, 4, 16, 16), "(2, 4, 16, 16)", "(1, 4, 16, 16)"),
     ("time_embedding", torch.zeros(2, 31), "(2, 31)", "(2, 32)"),
     ("initial_latents", torch.zeros(1, 4, 8, 8), "(1, 4, 8, 8)", "(1, 4, 16, 16)"),
-    ("conditioning", Conditioning(torch.zeros(3, 16, 32)), "(3, 16, 32)", "(1, tokens, dim)"),
+    ("conditioning", Conditioning(torch.zeros(3, 16, 32)), "(3, 16, 32)", "(1, tokens, 32)"),
     ("conditioning", torch.zeros(1, 16, 32), "a Tensor", "Conditioning"),
-    ("encode_prompt", Conditioning(torch.zeros(2, 16, 32)), "(2, 16, 32)", "(1, tokens, dim)"),
+    ("encode_prompt", Conditioning(torch.zeros(2, 16, 32)), "(2, 16, 32)", "(1, tokens, 32)"),
     ("timesteps", torch.zeros(0), "(0,)", "at least one timestep"),
     ("unet_residuals", Residuals(down=(torch.zeros(2, 8, 16, 16),)), "1 down residuals", "4 for this U-Net"),
     ("unet_residuals", Residuals(mid=torch.zeros(2, 16, 16, 16)), "(2, 16, 16, 16)", "(16, 8, 8)"),
@@ -102,3 +102,57 @@ def test_an_exception_from_a_hook_keeps_its_type_and_says_whose_it_is(pipe):
     assert "extension fails" in note
     assert "hook point step_end" in note
     assert "step 2 of 2" in note
+
+
+class Passes:
+    """Guidance with the given passes and result."""
+
+    def __init__(self, passes, result=None):
+        self._passes, self._result = passes, result
+
+    def passes(self, run):
+        return self._passes
+
+    def combine(self, predictions, run):
+        return self._result
+
+
+@pytest.mark.parametrize(
+    ("guidance", "message"),
+    [
+        (Passes(()), r"passes \(\); expected a tuple of mezzotint.Pass, at least one"),
+        (Passes(("positive",)), "a tuple of mezzotint.Pass"),
+        (Passes((Pass("a", "positive"), Pass("a", "negative"))), r"\['a', 'a'\]; expected a name for each"),
+        (Passes((Pass("positive"),), torch.zeros(1)), r"\(1,\); expected \(1, 4, 16, 16\)"),
+    ],
+)
+def test_what_guidance_returns_is_checked_and_says_whose_it_is(pipe, guidance, message):
+    with pytest.raises(HookReturnError, match=message) as caught:
+        pipe("a cat", use=returning("guidance", guidance)(), **RUN)
+    assert "step 1 of 2" in caught.value.__notes__[0]
+
+
+def test_a_pass_on_a_prompt_that_there_is_not(pipe):
+    with pytest.raises(MezzotintError, match="conditioned on 'third'; there are positive and negative"):
+        pipe("a cat", use=returning("guidance", Passes((Pass("third"),)))(), **RUN)
+
+
+@pytest.mark.parametrize("hook", ["encode_prompt", "conditioning"])
+@pytest.mark.parametrize(
+    ("embeddings", "message"),
+    [(torch.zeros(1, 16, 32).double(), "torch.float64"), (torch.zeros(1, 16, 31), r"\(1, 16, 31\)")],
+)
+def test_embeddings_of_another_dtype_or_width_are_refused(pipe, hook, embeddings, message):
+    with pytest.raises(HookReturnError, match=message):
+        pipe("a cat", use=returning(hook, Conditioning(embeddings))(), **RUN)
+
+
+def test_a_block_answered_without_its_skips_is_refused(pipe):
+    extension = returning("unet_block", BlockOutput(torch.zeros(2, 8, 8, 8)), at="down.0")()
+    with pytest.raises(HookReturnError, match=r"at down\.0 a BlockOutput with 0 skips; expected 2"):
+        pipe("a cat", use=extension, **RUN)
+
+
+def test_a_probe_must_return_nothing(pipe):
+    with pytest.raises(HookReturnError, match="nothing: a probe only looks"):
+        pipe("a cat", use=returning("attention_probe", 1)(), **RUN)

@@ -18,7 +18,7 @@ from ..errors import RequestError
 from ..extension import Extension
 from ..registry import Registry
 from .extension_fields import describe_field, is_flag, option_name, type_label
-from .extension_values import convert, parse_value
+from .extension_values import as_list, convert, parse_value
 
 
 @dataclass(frozen=True)
@@ -97,16 +97,33 @@ def _instances(one: ExtensionOptions, values: Mapping[str, Any]) -> list[Extensi
             f"--{one.name} {texts[-1]},{next(iter(single))}=…"
         )
     if single and not texts:
-        return [one.extension(**single)]
+        return [_make(one, single)]
     made = []
     for text in texts:
         positional, named = parse_value(one.name, text, fields)
-        for field in {*named, *fields[: len(positional)]} & set(single):
-            raise RequestError(
-                f"{field} of {one.name} is given twice: in --{one.name} {text} and as --{option_name(one.name, field)}"
-            )
-        made.append(one.extension(*positional, **named, **single))
+        if len(positional) > len(fields):
+            raise RequestError(f"--{one.name} {text}: {len(positional)} values for {len(fields)} options")
+        by_position = dict(zip(fields, positional, strict=False))
+        for field in [*named, *by_position]:
+            if field in single:
+                raise RequestError(
+                    f"{field} of {one.name} is given twice: in --{one.name} {text} "
+                    f"and as --{option_name(one.name, field)}"
+                )
+            if field in named and field in by_position:
+                raise RequestError(f"--{one.name} {text}: {field} is given twice, by position and by name")
+        made.append(_make(one, {**by_position, **named, **single}))
     return made
+
+
+def _make(one: ExtensionOptions, options: Mapping[str, Any]) -> Extension:
+    fields = one.extension.model_fields
+    return one.extension(
+        **{
+            field: as_list(one.name, value) if type_label(fields[field]) == "LIST" else value
+            for field, value in options.items()
+        }
+    )
 
 
 def _options_of(registry: Registry, name: str, used: set[str]) -> ExtensionOptions:

@@ -91,5 +91,10 @@ def convert(text: str) -> Any:
     return text
 
 
+def as_list(name: str, value: Any) -> Any:
+    """`a,b` as a list of words, for an option that takes one; a value that is a list already stays."""
+    return [convert(part) for part in split(name, value)] if isinstance(value, str) else value
+
+
 def _quote_hint(part: str) -> str:
     return f" (if it is a file name, quote it: '\"{part}\"')" if "." in part or "/" in part else ""

@@ -21,11 +21,14 @@ from .errors import Interrupted
 from .extension_options import extensions_from
 from .generate_command import GenerateCommand, known_options, known_registry
 from .making import Job, Saved, make_images, make_jobs
-from .open_model import open_model, show_warnings
+from .open_model import check_model, open_model, show_warnings
 from .output_names import OutputNames, save_under_free_name
+from .plugin_loading import hinting_at_failures
 from .tables import print_json
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from ..extension import Extension
     from ..pipeline import Pipeline
 
@@ -74,6 +77,7 @@ def parse_size(_ctx: click.Context, _param: click.Parameter, value: str | None) 
 )
 @click.option(
     "--batch-size",
+    metavar="N",
     type=click.IntRange(1),
     default=1,
     show_default=True,
@@ -131,7 +135,9 @@ def generate(
     }
     extensions = extensions_from(known_options(ctx), values)
     names = OutputNames.parse(output)
-    _check_scheduler(registry, arguments["scheduler"], arguments["spacing"])
+    with hinting_at_failures(registry):
+        check_model(registry, model)
+        _check_scheduler(registry, arguments["scheduler"], arguments["spacing"])
     jobs = make_jobs(prompts, n, secrets.randbelow(2**32) if seed is None else seed, batch_size)
     show_warnings()
     quiet = quiet or as_json
@@ -144,21 +150,23 @@ def generate(
         return
     began = time.perf_counter()
     saved: list[Saved] = []
-    interrupted = False
+    images: list[Image] = []
+    sheet = None
     try:
         with showing(len(jobs), quiet=quiet, preview=preview) as display:
-            for one in make_images(pipe, jobs, arguments, extensions, names, display):
+            for one, image in make_images(pipe, jobs, arguments, extensions, names, display):
                 saved.append(one)
-        sheet = _save_sheet(saved, names, model, n if len(prompts) > 1 and n > 1 else None) if grid else None
+                images += [image] if grid else []
+        if grid:
+            columns = n if len(prompts) > 1 and n > 1 else None
+            sheet = _save_sheet(contact_sheet(images, columns), saved[0], names, model)
     except KeyboardInterrupt:
-        interrupted, sheet = True, None
-    seconds = time.perf_counter() - began
-    _print_saved(saved, sheet, seconds, as_json, quiet or interrupted)
-    if interrupted:
         total = len(prompts) * n
-        raise Interrupted(
-            f"{len(saved)} of {total} images {'is' if len(saved) == 1 else 'are'} finished" + _listed(saved)
-        )
+        are = "is" if len(saved) == 1 else "are"
+        raise Interrupted(f"{len(saved)} of {total} images {are} finished{_listed(saved)}") from None
+    finally:
+        # Also where a later image failed: what is finished is there to stay.
+        _print_saved(saved, sheet, time.perf_counter() - began, as_json, quiet)
 
 
 def _listed(saved: Sequence[Saved]) -> str:
@@ -178,10 +186,8 @@ def _check_scheduler(registry: Registry, scheduler: str | None, spacing: str | N
         find_spacing(spacing, registry.spacings)
 
 
-def _save_sheet(saved: Sequence[Saved], names: OutputNames, model: str, columns: int | None) -> str:
-    first = saved[0]
+def _save_sheet(sheet: Image, first: Saved, names: OutputNames, model: str) -> str:
     path = names.path(prompt=first.prompt, seed=first.seed, number=1, model=model)
-    sheet = contact_sheet([one.image for one in saved], columns)
     return str(save_under_free_name(sheet, None, path.with_name(f"{path.stem}-grid.png")))
 
 

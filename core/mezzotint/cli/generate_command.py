@@ -9,7 +9,7 @@ import click
 
 from ..registry import Registry
 from .extension_options import ExtensionOptions, join_optional_values, options_of
-from .plugin_loading import tolerant_registry
+from .plugin_loading import hinting_at_failures, tolerant_registry
 
 _REGISTRY = "mezzotint.registry"
 _OPTIONS = "mezzotint.extension_options"
@@ -26,7 +26,8 @@ class GenerateCommand(click.Command):
         taken = {name for parameter in self.params for name in (*parameter.opts, *parameter.secondary_opts)}
         options = options_of(registry, taken | set(ctx.help_option_names))
         ctx.meta[_REGISTRY], ctx.meta[_OPTIONS] = registry, options
-        return super().parse_args(ctx, join_optional_values(args, options))
+        with hinting_at_failures(registry):
+            return super().parse_args(ctx, join_optional_values(args, options))
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """Own parameters and those of the extensions."""

@@ -14,6 +14,7 @@ from .command_tree import CommandTree, Entry
 from .common_options import Session, debug_option
 from .own_commands import GROUP_HELP, OWN
 
+
 class Main(CommandTree):
     """The root of all commands."""
 
@@ -25,10 +26,6 @@ class Main(CommandTree):
             return super().main(arguments, standalone_mode=False, **extra)
         try:
             code = super().main(arguments, standalone_mode=False, **extra)
-        except BrokenPipeError:
-            # The reader of a pipe, such as `head`, has left: nothing to say, and nothing left to flush.
-            sys.stdout = None  # type: ignore[assignment]
-            sys.exit(0)
         except (Exception, KeyboardInterrupt) as error:
             sys.exit(errors.report(error, debug=debug))
         sys.exit(code if isinstance(code, int) else 0)

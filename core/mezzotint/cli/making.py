@@ -34,7 +34,6 @@ class Saved:
     """An image in its file."""
 
     path: Path
-    image: Image
     prompt: str
     seed: int
 
@@ -55,7 +54,7 @@ def make_images(
     extensions: Sequence[Extension],
     names: OutputNames,
     display: Display,
-) -> Iterator[Saved]:
+) -> Iterator[tuple[Saved, Image]]:
     """Run every job and yield each image once it is saved.
 
     Args:
@@ -74,9 +73,8 @@ def make_images(
                 path = names.path(
                     prompt=job.prompt, seed=seed, number=job.number + index, model=pipe.source.name
                 )
-                yield Saved(
-                    save_under_free_name(image, result.recipe_of(index), path), image, job.prompt, seed
-                )
+                path = save_under_free_name(image, result.recipe_of(index), path)
+                yield Saved(path, job.prompt, seed), image
             display.end_run()
 
 

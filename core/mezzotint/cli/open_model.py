@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from ..errors import UnknownNameError
 from ..loading import locate, open_folder
 from ..registry import Registry
 
@@ -17,13 +19,26 @@ if TYPE_CHECKING:
 LIBRARIES = ("diffusers", "transformers", "torch", "huggingface_hub")
 
 
+def check_model(registry: Registry, model: str) -> None:
+    """Say at once that there is no such model, before torch is imported.
+
+    Raises:
+        ModelError, UnknownNameError: as `mezzotint.load`.
+    """
+    if not registry.models and not Path(model).exists():
+        raise UnknownNameError(
+            f"no model named {model!r}: no plugin here brings one. Install one (pip install mezzotint-emoji), "
+            "or give a diffusers folder: --model FOLDER."
+        )
+    locate(model, registry)
+
+
 def open_model(model: str, registry: Registry, *, device: str, dtype: str) -> Pipeline:
     """As `mezzotint.load`, for a registry that is loaded.
 
     Raises:
         ModelError, UnknownNameError, RequestError: as `mezzotint.load`.
     """
-    # The name is looked up first: torch takes seconds to import.
     folder, source = locate(model, registry)
     quiet_libraries()
     from ..device import choose_device, choose_dtype

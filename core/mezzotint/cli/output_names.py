@@ -39,18 +39,19 @@ class OutputNames:
         """
         if output is None:
             return cls(Path(), DEFAULT)
-        path = Path(output)
-        is_pattern = "{" in output
-        if not is_pattern and (output.endswith(("/", os.sep)) or path.is_dir() or not path.suffix):
-            return cls(path, DEFAULT)
-        if path.suffix and path.suffix.lower() != ".png":
+        if "{" in output:
+            _check_pattern(output)
+            folder, pattern = Path(), output if Path(output).suffix else f"{output}.png"
+        elif output.endswith(("/", os.sep)) or Path(output).is_dir() or not Path(output).suffix:
+            folder, pattern = Path(output), DEFAULT
+        else:
+            folder, pattern = Path(output).parent, Path(output).name
+        suffix = Path(pattern).suffix
+        if suffix.lower() != ".png":
             raise RequestError(
-                f"{output}: images are written as .png, which keeps their recipe; not {path.suffix}"
+                f"{output}: images are written as .png, which keeps their recipe; not {suffix}"
             )
-        if not is_pattern:
-            return cls(path.parent, path.name)
-        _check_pattern(output)
-        return cls(Path(), output if path.suffix else f"{output}.png")
+        return cls(folder, pattern)
 
     def prepare(self) -> None:
         """Make the folder, before time is spent on images that could not be written.
@@ -91,7 +92,7 @@ def save_under_free_name(image: Image, recipe: Mapping[str, Any] | None, path: P
 
 
 def slug(text: str) -> str:
-    """Letters and digits of a text, of any script, with dashes between; at most `MAX_SLUG`, cut between words."""
+    """Letters and digits of a text, of any script, with dashes between; cut to `MAX_SLUG` between words."""
     normal = unicodedata.normalize("NFKC", text).lower()
     words = re.findall(r"[^\W_]+", normal)
     kept = ""

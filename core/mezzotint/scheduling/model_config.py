@@ -113,6 +113,8 @@ def own_spacing(like: SchedulerMixin | Mapping[str, Any] | None) -> str:
     ):
         if config.get(flag):
             return name
+    if str(config.get("_class_name")).startswith("FlowMatch"):
+        return "linspace@euler"
     name = str(config.get("timestep_spacing", "trailing"))
     if config.get("_class_name") in DPM_DIALECT and name in ("leading", "linspace"):
         return f"{name}@dpm"

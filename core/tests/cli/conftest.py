@@ -44,13 +44,16 @@ class Stamp(Extension, name="stamp"):
 
 
 class Interrupt(Extension, name="interrupt"):
-    """Press Ctrl-C in the middle of the image with this seed."""
+    """Press Ctrl-C, or fail, in the middle of the image with this seed."""
 
     seed: int = 0
+    fail: bool = False
 
     @hookimpl
     def step_end(self, latents, run):
         if run.request.seed == self.seed and run.step.index == 1:
+            if self.fail:
+                raise RuntimeError("out of luck")
             os.kill(os.getpid(), signal.SIGINT)
 
 
@@ -70,8 +73,11 @@ Mezzotint = Callable[..., Result]
 @pytest.fixture(scope="session")
 def plugin_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A plugin that brings the model `tiny` and three extensions."""
+    import torch
     from mezzotint.testing import save_tiny_model
 
+    # Threads that wait for each other cost a busy machine more than these models do.
+    torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("tiny")
     save_tiny_model(folder / "model")
     path = folder / "tinyplugin.py"
@@ -107,9 +113,7 @@ def generate(mezzotint: Mezzotint, plugin_file: Path) -> Mezzotint:
 
 
 @pytest.fixture
-def install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[[str, str], None]]:
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
     """Make a distribution with one plugin, as pip would leave it: `install("name", "python code")`."""
     site = tmp_path / "site"
     site.mkdir()

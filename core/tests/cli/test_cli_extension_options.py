@@ -70,6 +70,15 @@ def test_options_of_one_extension_can_be_given_in_many_ways(generate, arguments)
     assert used("ghost-1.png") == [("brighten", {"by": 0.7, "invert": True})]
 
 
+@pytest.mark.parametrize(
+    "arguments", [["--stamp", "a", "--stamp-layers", "up.0,mid"], ["--stamp", "a,layers=[up.0,mid]"]]
+)
+def test_a_list_is_written_with_commas(generate, arguments):
+    result = generate("ghost", "--seed", 1, *arguments)
+    assert result.exit_code == 0, result.stderr
+    assert used("ghost-1.png")[0][1]["layers"] == ["up.0", "mid"]
+
+
 def test_an_extension_may_be_used_twice(generate):
     generate("ghost", "--seed", 1, "--stamp", "a,weight=0.8", "--stamp", "b")
     assert [options["path"] for _, options in used("ghost-1.png")] == ["a", "b"]
@@ -81,6 +90,8 @@ def test_an_extension_may_be_used_twice(generate):
         (["--stamp", "a", "--stamp", "b", "--stamp-weight", "2"], "each of 2 --stamp"),
         (["--stamp", "a,weight=1", "--stamp-weight", "2"], "weight of stamp is given twice"),
         (["--stamp", "a,1", "--stamp-weight", "2"], "weight of stamp is given twice"),
+        (["--stamp", "a,1,path=b"], "path is given twice"),
+        (["--stamp", "a,1,[],4"], "4 values for 3 options"),
         (["--stamp-weight", "2"], "option 'path' is required"),
         (["--brighten-by", "3"], "less than or equal to 2"),
         (["--stamp"], "requires an argument"),

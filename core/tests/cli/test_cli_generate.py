@@ -116,6 +116,14 @@ def test_an_error_in_a_hook_names_plugin_and_hook_point(generate):
     assert "Traceback" in generate("ghost", "--stamp", "x,weight=13", "--debug").stderr
 
 
+def test_images_that_are_finished_are_listed_when_a_later_one_fails(generate):
+    result = generate("ghost", "--seed", 7, "-n", 3, "--grid", "--interrupt", "seed=8,fail=true")
+    assert result.exit_code == 2
+    assert result.stdout == "ghost-7.png\n"
+    assert "out of luck" in result.stderr
+    assert [path.name for path in Path().iterdir()] == ["ghost-7.png"]
+
+
 def test_a_folder_that_cannot_be_made_is_said_before_the_model_is_loaded(generate):
     Path("taken").write_text("")
     result = generate("ghost", "-o", "taken/inside/")
@@ -129,7 +137,7 @@ def test_ctrl_c_in_the_second_image_leaves_the_first_whole(plugin_file):
         [*command, "--seed", "7", "-n", "3", "--grid", "--interrupt-seed", "8"],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert process.returncode == 130, process.stderr

@@ -29,13 +29,19 @@ GOOD = """
 BROKEN = "import module_that_is_not_there"
 
 
+def row_of(name, mezzotint):
+    rows = json.loads(mezzotint("plugins", "list", "--json").stdout)["plugins"]
+    return next(row for row in rows if row["name"] == name)
+
+
 def test_plugins_list_shows_what_failed_and_still_exits_with_0(mezzotint, install):
     install("mezzotint-good", GOOD)
     install("mezzotint-broken", BROKEN)
     for arguments in (["plugins"], ["plugins", "list"]):
         result = mezzotint(*arguments)
         assert result.exit_code == 0
-        broken, good = result.stdout.splitlines()[1:3]
+        broken = next(line for line in result.stdout.splitlines() if line.startswith("broken"))
+        good = next(line for line in result.stdout.splitlines() if line.startswith("good"))
         assert "failed" in broken
         assert "module_that_is_not_there" in broken
         assert good.split()[:4] == ["good", "mezzotint-good", "1.2", "loaded"]
@@ -63,10 +69,10 @@ def test_disable_keeps_a_plugin_from_being_imported_and_enable_undoes_it(mezzoti
     assert result.exit_code == 0
     assert os.environ["MEZZOTINT_CONFIG"] in result.stdout
     assert "mezzotint plugins enable broken" in result.stdout
-    row = json.loads(mezzotint("plugins", "--json").stdout)["plugins"][-1]
+    row = row_of("broken", mezzotint)
     assert (row["state"], row["cause"]) == ("disabled", f"disabled by {os.environ['MEZZOTINT_CONFIG']}")
     assert mezzotint("plugins", "enable", "broken").exit_code == 0
-    assert json.loads(mezzotint("plugins", "--json").stdout)["plugins"][-1]["state"] == "failed"
+    assert row_of("broken", mezzotint)["state"] == "failed"
 
 
 def test_disable_and_enable_twice_say_so(mezzotint, install):
@@ -158,3 +164,12 @@ def test_without_any_plugin_listings_say_what_to_install(mezzotint):
     for command in ("plugins", "models", "schedulers"):
         result = mezzotint(command)
         assert result.exit_code == 0
+
+
+def test_an_unknown_name_points_at_a_plugin_that_failed(mezzotint, install):
+    install("mezzotint-broken", BROKEN)
+    for arguments in (["ghost"], ["ghost", "--glow"]):
+        result = mezzotint("generate", *arguments)
+        assert result.exit_code == 2
+        assert "A plugin failed to load (broken)" in result.stderr
+        assert "mezzotint plugins explain broken" in result.stderr

@@ -1,6 +1,5 @@
 import pytest
 import torch
-
 from mezzotint.scheduling import Step, solver, spacing
 from mezzotint.scheduling.replay import ReplayScheduler
 

@@ -5,7 +5,6 @@ import json
 
 import diffusers
 import pytest
-
 from mezzotint.errors import DuplicateNameError, RequestError, UnknownNameError
 from mezzotint.scheduling import SchedulerFamily, SchedulerSpec, make_scheduler, spacing
 from mezzotint.scheduling.replay import ReplayScheduler

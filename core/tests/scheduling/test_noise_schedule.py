@@ -4,7 +4,6 @@ import diffusers
 import numpy as np
 import pytest
 import torch
-
 from mezzotint.errors import RequestError
 from mezzotint.scheduling.model_config import DEFAULTS
 from mezzotint.scheduling.noise_schedule import alphas_cumprod, noise_schedule
@@ -35,6 +34,12 @@ def test_zero_terminal_snr_ends_at_the_level_that_diffusers_uses():
         beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, rescale_betas_zero_snr=True
     )
     assert ours[-1] == pytest.approx(float(euler.sigmas[0]), rel=1e-6) == pytest.approx(4096, rel=1e-6)
+
+
+def test_zero_terminal_snr_keeps_the_first_level():
+    plain, rescaled = (alphas_cumprod(settings(rescale_betas_zero_snr=on)) for on in (False, True))
+    assert rescaled[0] == pytest.approx(plain[0], rel=1e-12)
+    assert rescaled[-2] < 0.1 * plain[-2]
 
 
 def test_trained_betas_are_taken_as_they_are():

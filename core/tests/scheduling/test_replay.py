@@ -6,7 +6,6 @@ import json
 
 import pytest
 import torch
-
 from mezzotint.errors import PluginError, RequestError
 from mezzotint.scheduling import integrate, solver, spacing
 from mezzotint.scheduling.noise import keyed_noise
@@ -175,6 +174,21 @@ def test_noise_is_added_at_the_exact_level_of_the_run(make, solvers):
     torch.testing.assert_close(noisy, alpha * clean + alpha * sigma * noise, rtol=1e-14, atol=0)
 
 
+def test_among_equal_timesteps_noise_is_added_at_the_level_where_the_run_is(make, turns, solvers):
+    scheduler = make(solvers["euler-like"])
+    scheduler.set_timesteps(sigmas=[1.0, 0.02, 0.015, 0.01, 0.0])
+
+    def added():
+        zero, one = torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1)
+        return float(scheduler.add_noise(zero, one, torch.zeros(1)))
+
+    assert added() == pytest.approx(0.02, rel=1e-3)
+    scheduler.set_begin_index(2)
+    assert added() == pytest.approx(0.015, rel=1e-3)
+    next(turns(scheduler, torch.ones(1, 1, 2, 2), model=lambda x, t: x * 0, start=2))
+    assert added() == pytest.approx(0.01, rel=1e-3)
+
+
 def test_noise_is_added_at_training_timesteps_before_there_is_a_run(make):
     from diffusers import DDPMScheduler
 
@@ -198,6 +212,20 @@ def test_samples_keep_their_dtype_and_the_arithmetic_is_wider(make, run, solvers
     high = run(scheduler, dtype=torch.float64, model=lambda x, t: torch.tanh(x))
     assert low.dtype == dtype
     assert (low.double() - high).abs().max() < error * high.abs().max()
+
+
+def test_a_step_in_half_precision_is_the_wide_step_rounded_once(make, solvers):
+    def step(widen):
+        scheduler = make(solvers["euler-like"])
+        scheduler.set_timesteps(4)
+        sample, output = (
+            torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(k)).half() for k in (1, 2)
+        )
+        if widen:
+            sample, output = sample.float(), output.float()
+        return scheduler.step(output, scheduler.timesteps[0], sample).prev_sample
+
+    assert torch.equal(step(widen=False), step(widen=True).half())
 
 
 def test_the_output_names_the_clean_sample_for_previews(make, solvers):

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-
 from mezzotint.errors import RequestError
 from mezzotint.scheduling.noise import keyed_noise, sample_keys
 

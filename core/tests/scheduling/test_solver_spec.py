@@ -6,7 +6,6 @@ import subprocess
 import sys
 
 import pytest
-
 from mezzotint.errors import PluginError
 from mezzotint.scheduling import SolverSpec, SpacingSpec, solver, spacing
 

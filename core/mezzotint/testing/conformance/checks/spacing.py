@@ -1,0 +1,103 @@
+"""The contract of a spacing, for every number of steps from 1 to 1000."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from ....errors import RequestError
+from ....scheduling.model_config import DEFAULTS
+from ....scheduling.noise_schedule import NoiseSchedule, noise_schedule
+from ..finding import Finding, judge
+from ..subject import Subject
+
+MOST_STEPS = 1000
+NEEDED_STEPS = 20
+"""Numbers of steps that no spacing may refuse; above, it may raise a `RequestError`."""
+SOME_STEPS = (*range(1, 33), 50, 64, 99, 100, 101, 128, 200, 250, 333, 499, 500, 501, 999, 1000)
+"""For the schedules beside Stable Diffusion's."""
+
+
+def strictly_decreasing(subject: Subject) -> Finding:
+    """n + 1 finite, strictly decreasing levels from σ_max or below to 0 or σ_min, for n = 1 … 1000."""
+    refused: list[int] = []
+    for model, schedule, numbers in _schedules():
+        for n in numbers:
+            try:
+                levels = _levels(subject, n, schedule)
+            except RequestError as error:
+                if n <= NEEDED_STEPS:
+                    return _fail(f"{n} steps are refused: {error}", model, n)
+                refused.append(n)
+                continue
+            if wrong := _wrong(levels, n, schedule):
+                return _fail(wrong, model, n)
+    most = f"; refuses some numbers of steps from {min(refused)} on" if refused else ""
+    return judge(
+        True,
+        f"n + 1 levels fall strictly for n = 1 … {MOST_STEPS}{most}",
+        grid="Stable Diffusion; ending at σ_min, cosine and flow schedules",
+        advice="",
+        numbers={"refused from": min(refused)} if refused else {},
+    )
+
+
+def spacing_is_pure(subject: Subject) -> Finding:
+    """Asked again it answers the same, whatever it was asked between, and the schedule is not written to."""
+    for model, schedule, _ in _schedules():
+        before = copy.deepcopy(schedule)
+        first = _levels(subject, 10, schedule)
+        kept = list(first)
+        _levels(subject, 7, schedule)
+        if list(_levels(subject, 10, schedule)) != kept or list(first) != kept:
+            return _fail("10 steps, asked again, are other levels", model, 10)
+        if not np.array_equal(before.sigmas, schedule.sigmas):
+            return _fail("the noise schedule was written to", model, 10)
+    return judge(True, "asked again it answers the same", grid="n = 10, 7, 10", advice="")
+
+
+def _levels(subject: Subject, n: int, schedule: NoiseSchedule) -> Sequence[float]:
+    if subject.spacing is None:
+        raise RequestError(f"{subject.name} is no spacing")
+    return subject.spacing(n, schedule, **{**subject.spacing.options, **subject.options_for(n)})
+
+
+def _schedules() -> Iterator[tuple[str, NoiseSchedule, Sequence[int]]]:
+    def schedule(final: bool = False, **changes: Any) -> NoiseSchedule:
+        return noise_schedule({**DEFAULTS, **changes}, ends_at_first_timestep=final)
+
+    yield "Stable Diffusion", schedule(), range(1, MOST_STEPS + 1)
+    yield "Stable Diffusion ending at σ_min", schedule(final=True), SOME_STEPS
+    yield "cosine schedule", schedule(beta_schedule="squaredcos_cap_v2"), SOME_STEPS
+    yield "flow, shift 3", schedule(use_flow_sigmas=True, flow_shift=3.0), SOME_STEPS
+
+
+def _wrong(levels: Sequence[float], n: int, schedule: NoiseSchedule) -> str:
+    if len(levels) != n + 1:
+        return f"{len(levels)} levels for {n} steps, not {n + 1}"
+    if not all(math.isfinite(level) for level in levels):
+        return "a level is not finite"
+    for index, (level, following) in enumerate(pairwise(levels)):
+        if not level > following:
+            return f"σ[{index}] = {level:.5g} is followed by {following:.5g}"
+    ends = (0.0, schedule.final, schedule.sigma_min)
+    if not any(math.isclose(levels[-1], end, rel_tol=1e-6) for end in ends):
+        return f"ends at σ = {levels[-1]:.5g}, not at 0 or σ_min = {schedule.sigma_min:.5g}"
+    # Published tables are rounded: 14.615 stands for 14.6146.
+    if levels[0] > max(schedule.sigma_max, float(schedule.sigmas[-1])) * 1.01:
+        return f"starts at σ = {levels[0]:.5g}, above σ_max = {schedule.sigma_max:.5g}"
+    return ""
+
+
+def _fail(what: str, model: str, n: int) -> Finding:
+    return judge(
+        False,
+        what,
+        grid=f"{model}, n = {n}",
+        advice="Return n + 1 floats, the last one through schedule.finish; refuse an n that is too large.",
+    )

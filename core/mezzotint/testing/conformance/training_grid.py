@@ -1,0 +1,67 @@
+"""Put a scheduler on a grid of the kit's choice: make the grid its training schedule.
+
+Every scheduler of a β schedule can be trained on any; one that visits each training timestep once visits
+each level of the grid, whatever its spacing is called.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from ...errors import RequestError
+from .draws import Draws, zeros
+from .drive import Model, frame_of, turns
+from .grids import EXPONENTIAL, SIGMA_MAX, Grid
+from .problems import GAUSSIAN, spread
+from .subject import Subject
+
+EVERY_TIMESTEP = {
+    "timestep_spacing": "trailing",
+    "steps_offset": 0,
+    "use_karras_sigmas": False,
+    "use_exponential_sigmas": False,
+    "use_beta_sigmas": False,
+    "use_lu_lambdas": False,
+}
+
+
+def on_grid(subject: Subject, grid: Grid, n: int) -> Any:
+    """A fresh scheduler that will visit the n + 1 levels of the grid, and end after that.
+
+    Raises:
+        RequestError: its timesteps turn out to be others.
+    """
+    levels = list(grid(n))[::-1]
+    cumulative = [1 / (1 + level**2) for level in levels]
+    betas = [1 - later / earlier for earlier, later in zip([1.0, *cumulative], cumulative, strict=False)]
+    scheduler = subject.make(trained_betas=betas, num_train_timesteps=n + 1, **EVERY_TIMESTEP)
+    scheduler.set_timesteps(n + 1)
+    visited = {round(float(timestep), 3) for timestep in scheduler.timesteps}
+    if not visited.issuperset(range(n + 1)):
+        raise RequestError(
+            f"{subject.name} left out some of {n + 1} training timesteps when it was given as many steps"
+        )
+    return scheduler
+
+
+@lru_cache(maxsize=32)
+def why_not_measured(subject: Subject, *, with_noise: bool = False) -> str:
+    """Why a scheduler's order cannot be measured; empty if it can.
+
+    Args:
+        with_noise: whether the question is for a stochastic one.
+    """
+    if not subject.takes("trained_betas"):
+        return "takes no trained_betas, so that it cannot be put on a grid"
+    scheduler = on_grid(subject, EXPONENTIAL, 8)
+    frame = frame_of(scheduler)
+    if frame is None:
+        return "has no alphas_cumprod to tell what its model was trained on"
+    with Draws(zeros) as draws:
+        start = spread() / SIGMA_MAX * float(scheduler.init_noise_sigma)
+        for _ in turns(scheduler, Model(GAUSSIAN, frame), start):
+            pass
+    if with_noise:
+        return "" if draws.count else "draws no noise"
+    return "has noise; its weak order is measured instead" if draws.count else ""
