@@ -48,7 +48,9 @@ def make_card(subject: Subject, findings: Sequence[Finding]) -> Card:
     for check in ("order-exponential", "weak-order-exponential"):
         if f"{check}: error" in numbers:
             what = "variance" if check.startswith("weak") else "sample"
-            lines["error"] = f"{numbers[f'{check}: error']:.1e} in the {what} at n = {numbers[f'{check}: steps']:.0f}"
+            lines["error"] = (
+                f"{numbers[f'{check}: error']:.1e} in the {what} at n = {numbers[f'{check}: steps']:.0f}"
+            )
     if "last-jump: last jump" in numbers:
         lines["last jump"] = f"errs by {numbers['last-jump: last jump']:.1e} from σ_min to 0"
     if "evaluations: evaluations" in numbers:

@@ -18,15 +18,15 @@ _IN_PLACE = {"aten::normal_"}
 _OTHER = {"aten::normal"}
 
 
-class Draws(TorchDispatchMode):
+class Draws(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Within this context every normal random tensor is what `make` returns instead.
 
     Args:
-        make: from the number of the draw, counted from 0, and its shape to the tensor.
+        make: from the number of the draw, counted from 0, and its shape to the tensor; `None` only counts.
     """
 
-    def __init__(self, make: Callable[[int, Sequence[int]], Tensor]) -> None:
-        super().__init__()
+    def __init__(self, make: Callable[[int, Sequence[int]], Tensor] | None = None) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
         self.make = make
         self.count = 0
 
@@ -39,9 +39,10 @@ class Draws(TorchDispatchMode):
             return result
         if name in _OTHER:
             raise NotImplementedError("draws from torch.normal are not followed; use torch.randn")
-        drawn = self.make(self.count, tuple(result.shape)).to(result.dtype)
         self.count += 1
-        return result.copy_(drawn)
+        if self.make is None:
+            return result
+        return result.copy_(self.make(self.count - 1, tuple(result.shape)))
 
 
 def zeros(number: int, shape: Sequence[int]) -> Tensor:

@@ -52,7 +52,9 @@ def frame_of(scheduler: Any) -> Frame | None:
     """What a model of this scheduler was trained on; `None` if its attributes do not say."""
     total = int(scheduler.config.get("num_train_timesteps", 1000))
     cumulative = getattr(scheduler, "alphas_cumprod", None)
-    flow = scheduler.config.get("use_flow_sigmas") or (cumulative is None and hasattr(scheduler, "scale_noise"))
+    flow = scheduler.config.get("use_flow_sigmas") or (
+        cumulative is None and hasattr(scheduler, "scale_noise")
+    )
     if flow:
         return Frame(True, total)
     if cumulative is None:
@@ -116,8 +118,13 @@ def turns(
         start, stop: indices of `timesteps`.
     """
     parameters = inspect.signature(scheduler.step).parameters
-    extra = {"generator": generator} if "generator" in parameters and generator is not None else {}
+    extra: dict[str, Any] = {}
+    if "generator" in parameters and generator is not None:
+        extra["generator"] = generator
     for index, timestep in enumerate(scheduler.timesteps[start:stop], start):
+        if "prev_timestep" in parameters:
+            following = scheduler.timesteps[index + 1 : index + 2]
+            extra["prev_timestep"] = following[0] if len(following) else None
         seen = scheduler.scale_model_input(x, timestep) if hasattr(scheduler, "scale_model_input") else x
         x = scheduler.step(model(seen, float(timestep)), timestep, x, return_dict=False, **extra)[0]
         yield Turn(index, float(timestep), seen, x)
@@ -129,8 +136,12 @@ def run(
     """All turns of a run from noise, with a fresh scheduler unless one is given."""
     scheduler = subject.make() if scheduler is None else scheduler
     scheduler.set_timesteps(steps)
-    start = noise * float(scheduler.init_noise_sigma)
-    return list(turns(scheduler, model, start.to(noise.dtype), **arguments))
+    return list(turns(scheduler, model, first_sample(scheduler, noise), **arguments))
+
+
+def first_sample(scheduler: Any, noise: Tensor) -> Tensor:
+    """What a pipeline makes of noise; flow schedulers leave the noise as it is and have no factor."""
+    return (noise * float(getattr(scheduler, "init_noise_sigma", 1.0))).to(noise.dtype)
 
 
 def seeded(*seeds: int) -> list[Generator]:

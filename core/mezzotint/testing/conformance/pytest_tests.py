@@ -42,7 +42,9 @@ def conformance_tests(
         pytest.param(
             check,
             id=check.name,
-            marks=[pytest.mark.xfail(reason=expected[check.name], strict=True)] if check.name in expected else [],
+            marks=[pytest.mark.xfail(reason=expected[check.name], strict=True)]
+            if check.name in expected
+            else [],
         )
         for check in checks_for(subject)
         if not check.unless(subject)

@@ -40,7 +40,8 @@ class Report:
         """Raise an `AssertionError` that lists the failures, on which grid, and what to do."""
         if self.failed:
             listed = "\n".join(map(str, self.failed))
-            raise AssertionError(f"{self.subject.name} fails {len(self.failed)} checks:\n{listed}")
+            count = f"{len(self.failed)} check" + ("s" if len(self.failed) > 1 else "")
+            raise AssertionError(f"{self.subject.name} fails {count}:\n{listed}")
 
     def __str__(self) -> str:
         return "\n".join([*map(str, self.findings), "", str(self.card)])
@@ -93,7 +94,9 @@ def check_scheduler(
 
 def _report(subject: Subject, leave_out: Sequence[str]) -> Report:
     check_names(subject, leave_out)
-    return Report(subject, tuple(check(subject) for check in checks_for(subject) if check.name not in leave_out))
+    return Report(
+        subject, tuple(check(subject) for check in checks_for(subject) if check.name not in leave_out)
+    )
 
 
 def check_names(subject: Subject, names: Sequence[str]) -> None:

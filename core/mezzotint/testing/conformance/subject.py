@@ -99,7 +99,8 @@ def subject_of(
         build = functools.partial(_again, thing)
         return _of_scheduler(type(thing).__name__, build, _keywords(type(thing)), accuracy_order)
     if callable(thing):
-        name = getattr(thing, "__name__", None) or getattr(getattr(thing, "func", None), "__name__", "scheduler")
+        function = thing.func if isinstance(thing, functools.partial) else thing
+        name = str(getattr(function, "__name__", "scheduler"))
         return _of_scheduler(name, thing, _keywords(thing), accuracy_order)
     raise RequestError(
         f"{thing!r} is no solver, no spacing and no scheduler: give what @solver or @spacing returned, or a "

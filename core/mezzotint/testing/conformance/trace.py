@@ -73,10 +73,7 @@ def trace(
         ):
             answers.append(problem.denoised(outcome.x, outcome.sigma))
         history = remember(solver, history, Past(x, levels[index], answers[0], outcome.carry))
-        if index < exact:
-            x = problem.solution(x, levels[index], levels[index + 1])
-        else:
-            x = outcome.x
+        x = problem.solution(x, levels[index], levels[index + 1]) if index < exact else outcome.x
         passed.append(x)
         evaluations.append(len(answers))
     return Trace(tuple(passed), tuple(evaluations), tuple(draws))

@@ -10,8 +10,8 @@ from functools import lru_cache
 from typing import Any
 
 from ...errors import RequestError
-from .draws import Draws, zeros
-from .drive import Model, frame_of, turns
+from .draws import Draws
+from .drive import Model, first_sample, frame_of, turns
 from .grids import EXPONENTIAL, SIGMA_MAX, Grid
 from .problems import GAUSSIAN, spread
 from .subject import Subject
@@ -27,7 +27,7 @@ EVERY_TIMESTEP = {
 
 
 def on_grid(subject: Subject, grid: Grid, n: int) -> Any:
-    """A fresh scheduler that will visit the n + 1 levels of the grid, and end after that.
+    """A fresh scheduler that will visit the n + 1 levels of the grid, or all but the last, and end after that.
 
     Raises:
         RequestError: its timesteps turn out to be others.
@@ -36,13 +36,12 @@ def on_grid(subject: Subject, grid: Grid, n: int) -> Any:
     cumulative = [1 / (1 + level**2) for level in levels]
     betas = [1 - later / earlier for earlier, later in zip([1.0, *cumulative], cumulative, strict=False)]
     scheduler = subject.make(trained_betas=betas, num_train_timesteps=n + 1, **EVERY_TIMESTEP)
-    scheduler.set_timesteps(n + 1)
-    visited = {round(float(timestep), 3) for timestep in scheduler.timesteps}
-    if not visited.issuperset(range(n + 1)):
-        raise RequestError(
-            f"{subject.name} left out some of {n + 1} training timesteps when it was given as many steps"
-        )
-    return scheduler
+    # Some lay n steps over 0 … N - 1 and leave the last end out.
+    for steps, needed in ((n + 1, range(n + 1)), (n, range(1, n + 1))):
+        scheduler.set_timesteps(steps)
+        if {round(float(timestep), 3) for timestep in scheduler.timesteps}.issuperset(needed):
+            return scheduler
+    raise RequestError(f"leaves out some of {n + 1} training timesteps when it is given as many steps")
 
 
 @lru_cache(maxsize=32)
@@ -54,14 +53,18 @@ def why_not_measured(subject: Subject, *, with_noise: bool = False) -> str:
     """
     if not subject.takes("trained_betas"):
         return "takes no trained_betas, so that it cannot be put on a grid"
-    scheduler = on_grid(subject, EXPONENTIAL, 8)
+    try:
+        scheduler = on_grid(subject, EXPONENTIAL, 8)
+    except (ValueError, RequestError) as error:
+        return f"cannot be put on a grid: {error}"
     frame = frame_of(scheduler)
     if frame is None:
         return "has no alphas_cumprod to tell what its model was trained on"
-    with Draws(zeros) as draws:
-        start = spread() / SIGMA_MAX * float(scheduler.init_noise_sigma)
-        for _ in turns(scheduler, Model(GAUSSIAN, frame), start):
-            pass
+    with Draws() as draws:
+        start = first_sample(scheduler, spread() / SIGMA_MAX)
+        count = len(list(turns(scheduler, Model(GAUSSIAN, frame), start)))
+    if draws.count > 2 * count:
+        return f"draws {draws.count} times in {count} evaluations, as a Brownian tree does, not once a noise"
     if with_noise:
         return "" if draws.count else "draws no noise"
     return "has noise; its weak order is measured instead" if draws.count else ""

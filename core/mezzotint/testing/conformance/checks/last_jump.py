@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..finding import Finding, judge, not_applicable
 from ..grids import EXPONENTIAL, SIGMA_MIN
-from ..problems import MIXTURE, fixed_noise, largest_error, spread
+from ..problems import MIXTURE, largest_error, spread
 from ..subject import Subject
 from ..trace import trace
 

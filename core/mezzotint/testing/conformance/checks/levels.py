@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from ..draws import Draws
-from ..drive import Frame, Model, Turn, frame_of, turns
+from ..drive import Frame, Model, Turn, first_sample, frame_of, seeded, turns
 from ..finding import Finding, judge, not_applicable
 from ..problems import POINT, fixed_noise
 from ..subject import Subject
@@ -44,26 +45,42 @@ def _follow(subject: Subject, begin: float) -> Finding:
     if frame is None:
         return not_applicable("does not tell what its model was trained on: no alphas_cumprod, no flow")
     noise = fixed_noise((1, 4, 32, 32))
-    worst, where, allowed = 0.0, "", EXACT
+    worst = _Worst(0.0, EXACT, "")
     for steps in STEPS:
         ran, draws = _run(subject, frame, noise, steps, begin)
         allowed = STATISTICAL if draws else EXACT
         first = _noise_in(ran[0], frame)
+        if begin:
+            off = abs(_deviation(first) - 1)
+            worst = worst.or_worse(
+                off, STATISTICAL, f"n = {steps}, add_noise at timestep {ran[0].timestep:g}"
+            )
         for turn in ran:
             found = _noise_in(turn, frame)
-            error = abs(_deviation(found) / _deviation(first) - 1) if draws else _deviation(found - first)
-            if not error <= worst:
-                worst, where = error, f"n = {steps}, model evaluation {turn.index}, timestep {turn.timestep:g}"
-        if begin and abs(_deviation(first) - 1) > STATISTICAL:
-            worst, where = abs(_deviation(first) - 1), f"n = {steps}, add_noise at {ran[0].timestep:g}"
-        if worst <= allowed and (wrong := _wrong_end(ran, frame)):
-            return judge(False, wrong, grid=f"n = {steps}", advice="The last step must end at 0, or at σ_min.")
+            off = abs(_deviation(found) / _deviation(first) - 1) if draws else _deviation(found - first)
+            where = f"n = {steps}, model evaluation {turn.index}, timestep {turn.timestep:g}"
+            worst = worst.or_worse(off, allowed, where)
+        if worst.off <= worst.allowed and (wrong := _wrong_end(ran, frame)):
+            return judge(
+                False, wrong, grid=f"n = {steps}", advice="The last step must end at 0, or at σ_min."
+            )
     return judge(
-        worst <= allowed,
-        f"noise of model inputs agrees with their timesteps within {worst:.1e} of σ",
-        grid=where,
+        worst.off <= worst.allowed,
+        f"noise of model inputs agrees with their timesteps within {worst.off:.1e} of σ, allowed is {worst.allowed}",
+        grid=worst.where,
         advice="Let step go to the next of its own timesteps, by index; a stride is right only where n divides N.",
     )
+
+
+@dataclass(frozen=True)
+class _Worst:
+    off: float
+    allowed: float
+    where: str
+
+    def or_worse(self, off: float, allowed: float, where: str) -> _Worst:
+        worse = not off / allowed <= self.off / self.allowed
+        return _Worst(off, allowed, where) if worse else self
 
 
 def _run(
@@ -76,11 +93,10 @@ def _run(
         scheduler.set_begin_index(start)
         x = _noised(scheduler, torch.full_like(noise, POINT.point), noise, scheduler.timesteps[start])
     else:
-        x = noise * float(scheduler.init_noise_sigma)
-    drawn = Draws(lambda number, shape: fixed_noise(shape, number + 1))
-    with drawn:
-        ran = list(turns(scheduler, Model(POINT, frame), x, start=start))
-    return ran, drawn.count
+        x = first_sample(scheduler, noise)
+    with Draws() as draws:
+        ran = list(turns(scheduler, Model(POINT, frame), x, generator=seeded(1), start=start))
+    return ran, draws.count
 
 
 def _noised(scheduler: Any, clean: torch.Tensor, noise: torch.Tensor, timestep: Any) -> torch.Tensor:

@@ -6,7 +6,7 @@ import torch
 
 from ..draws import Draws, zeros
 from ..drive import run, seeded, smooth_model
-from ..finding import Finding, judge, not_applicable
+from ..finding import Finding, judge
 from ..problems import fixed_noise
 from ..subject import Subject
 

@@ -11,7 +11,7 @@ import math
 from functools import lru_cache
 
 from ..convergence import Convergence, converge
-from ..drive import Model, Turn, frame_of, turns
+from ..drive import Model, first_sample, frame_of, turns
 from ..finding import Finding, judge, not_applicable
 from ..grids import ALTERNATING, EXPONENTIAL, GRIDS, SIGMA_MAX, SIGMA_MIN, Grid
 from ..problems import MIXTURE, largest_error, spread
@@ -25,7 +25,7 @@ wrong formula, a multistep solver without its step ratio, is off by 1."""
 SINGLE_PRECISION_TOLERANCE = 0.3
 """For schedulers, whose levels and sums are float32: fewer steps can be used, farther from the limit."""
 SOLVER_STEPS = (128, 256)
-SCHEDULER_STEPS = (32, 64, 128)
+SCHEDULER_STEPS = (24, 48, 96)
 MORE_STEPS = 512
 """Where the order is not settled at the others."""
 
@@ -113,9 +113,11 @@ def scheduler_error(subject: Subject, grid: Grid, n: int) -> float:
     frame = frame_of(scheduler)
     if frame is None:
         return math.nan
-    start = spread() / SIGMA_MAX * float(scheduler.init_noise_sigma)
-    ran: list[Turn] = list(turns(scheduler, Model(MIXTURE, frame), start))
+    start = first_sample(scheduler, spread() / SIGMA_MAX)
+    ran = list(turns(scheduler, Model(MIXTURE, frame), start))
     first, last = ran[0], ran[-1]
     begun = first.seen.double() / frame(first.timestep)[0]
     ended = last.seen.double() / frame(last.timestep)[0]
-    return largest_error(ended, MIXTURE.solution(begun, frame.ratio(first.timestep), frame.ratio(last.timestep)))
+    return largest_error(
+        ended, MIXTURE.solution(begun, frame.ratio(first.timestep), frame.ratio(last.timestep))
+    )

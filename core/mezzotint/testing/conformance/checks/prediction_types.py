@@ -12,7 +12,6 @@ from ..finding import Finding, judge, not_applicable
 from ..problems import MIXTURE, fixed_noise, largest_error
 from ..subject import Subject
 
-TYPES = ("epsilon", "v_prediction", "sample", "flow_prediction")
 STEPS = 8
 DOUBLE = 1e-7
 """Timesteps between two training timesteps reach the model in float32, so that its σ is off by 1e-8."""
@@ -26,7 +25,7 @@ def prediction_types(subject: Subject) -> Finding:
         return not_applicable("takes no prediction_type")
     ends: dict[str, Tensor] = {}
     refused: list[str] = []
-    for kind in TYPES:
+    for kind in _types(subject):
         try:
             scheduler = subject.make(prediction_type=kind)
             end = _end(subject, scheduler, kind)
@@ -49,6 +48,14 @@ def prediction_types(subject: Subject) -> Finding:
         grid=f"n = {STEPS}",
         advice=f"Turn the output into the denoised sample first, once, for every type; {worst} is off.",
     )
+
+
+def _types(subject: Subject) -> tuple[str, ...]:
+    if subject.kind == "solver":
+        return "epsilon", "v_prediction", "sample", "flow_prediction"
+    frame = frame_of(subject.make())
+    # diffusers' flow_prediction belongs to α = 1 - σ and is nothing else's name.
+    return ("flow_prediction",) if frame is not None and frame.flow else ("epsilon", "v_prediction", "sample")
 
 
 def _end(subject: Subject, scheduler: Any, kind: str) -> Tensor | None:

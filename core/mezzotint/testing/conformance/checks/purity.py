@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
 import torch
 
-from ..drive import run, seeded, smooth_model, turns
+from ..drive import first_sample, run, seeded, smooth_model, turns
 from ..finding import Finding, judge
-from ..problems import fixed_noise
+from ..grids import EXPONENTIAL
+from ..problems import MIXTURE, fixed_noise, spread
 from ..subject import Subject
+from ..trace import trace
 
 STEPS = 6
 GRID = f"n = {STEPS}"
@@ -51,28 +55,54 @@ def used_again(subject: Subject) -> Finding:
 
 
 def inputs_untouched(subject: Subject) -> Finding:
-    """`step` writes neither to the sample nor to the model's output."""
-    changed: list[str] = []
-    scheduler = subject.make()
-    scheduler.set_timesteps(STEPS)
-    x = _noise(1) * float(scheduler.init_noise_sigma)
+    """Neither the sample nor the model's answers nor what was returned before is written to."""
     kept: list[tuple[str, torch.Tensor, torch.Tensor]] = []
 
-    def model(seen: torch.Tensor, timestep: float) -> torch.Tensor:
-        output = smooth_model(seen, timestep)
-        kept.extend([("a sample", seen, seen.clone()), ("a model output", output, output.clone())])
-        return output
+    def keep(what: str, tensor: torch.Tensor) -> None:
+        kept.append((what, tensor, tensor.clone()))
 
-    for turn in turns(scheduler, model, x, generator=seeded(1, 1)):
-        kept.append(("a returned sample", turn.after, turn.after.clone()))
-        changed += [f"{what} at evaluation {turn.index}" for what, now, before in kept if not torch.equal(now, before)]
-        kept = [each for each in kept if torch.equal(each[1], each[2])]
+    if subject.solver is not None:
+        levels = [*EXPONENTIAL(STEPS), 0.0]
+        trace(subject.solver, _Watched(keep), spread(), levels, options=subject.options_for(STEPS))
+    else:
+        _watch_turns(subject, keep)
+    changed = [what for what, now, before in kept if not torch.equal(now, before)]
     return judge(
         not changed,
         f"written to: {changed[0] if changed else 'nothing'}",
         grid=GRID,
         advice="Use x + y instead of x.add_(y): the caller and the history still need these tensors.",
     )
+
+
+@dataclass(frozen=True)
+class _Watched:
+    """A problem that keeps what the solver holds in its hands."""
+
+    keep: Callable[[str, torch.Tensor], None]
+
+    def denoised(self, x: torch.Tensor, sigma: float) -> torch.Tensor:
+        answer = MIXTURE.denoised(x, sigma)
+        self.keep(f"the sample at σ = {sigma:.3g}", x)
+        self.keep(f"the denoised sample at σ = {sigma:.3g}", answer)
+        return answer
+
+    def solution(self, x: torch.Tensor, sigma: float, sigma_next: float) -> torch.Tensor:
+        return MIXTURE.solution(x, sigma, sigma_next)
+
+
+def _watch_turns(subject: Subject, keep: Callable[[str, torch.Tensor], None]) -> None:
+    scheduler = subject.make()
+    scheduler.set_timesteps(STEPS)
+
+    def model(seen: torch.Tensor, timestep: float) -> torch.Tensor:
+        output = smooth_model(seen, timestep)
+        keep(f"the sample at timestep {timestep:g}", seen)
+        keep(f"the model's output at timestep {timestep:g}", output)
+        return output
+
+    for _ in turns(scheduler, model, first_sample(scheduler, _noise(1)), generator=seeded(1, 1)):
+        pass
 
 
 def config_frozen(subject: Subject) -> Finding:
@@ -103,5 +133,5 @@ def _run(subject: Subject, noise: torch.Tensor, seed: int, scheduler: Any = None
 def _started(subject: Subject, noise: torch.Tensor, seed: int, scheduler: Any = None) -> Any:
     scheduler = subject.make() if scheduler is None else scheduler
     scheduler.set_timesteps(STEPS)
-    x = noise * float(scheduler.init_noise_sigma)
+    x = first_sample(scheduler, noise)
     return turns(scheduler, smooth_model, x, generator=seeded(seed, seed + 10))

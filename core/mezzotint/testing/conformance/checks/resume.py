@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ..drive import seeded, smooth_model, turns
+from ..drive import first_sample, seeded, smooth_model, turns
 from ..finding import Finding, judge
 from ..problems import fixed_noise
 from ..subject import Subject
@@ -37,14 +37,16 @@ def resume(subject: Subject) -> Finding:
                 advice="Put all that step keeps into state_dict: history, index, and what it holds within a step.",
             )
     how = "state_dict" if hasattr(scheduler, "state_dict") else "pickle"
-    return judge(True, f"equal bits after each of {total} evaluations, through {how}", grid=f"n = {STEPS}", advice="")
+    return judge(
+        True, f"equal bits after each of {total} evaluations, through {how}", grid=f"n = {STEPS}", advice=""
+    )
 
 
 def _begun(subject: Subject) -> tuple[Any, torch.Tensor, list[torch.Generator]]:
     torch.manual_seed(0)
     scheduler = subject.make()
     scheduler.set_timesteps(STEPS)
-    return scheduler, fixed_noise((2, 2, 4, 4)) * float(scheduler.init_noise_sigma), seeded(1, 2)
+    return scheduler, first_sample(scheduler, fixed_noise((2, 2, 4, 4))), seeded(1, 2)
 
 
 def _through_a_file(subject: Subject, scheduler: Any) -> Any:

@@ -14,7 +14,7 @@ import torch
 
 from ..convergence import Convergence, converge
 from ..draws import Draws, impulses, zeros
-from ..drive import Model, frame_of, turns
+from ..drive import Model, first_sample, frame_of, turns
 from ..finding import Finding, judge, not_applicable
 from ..grids import ALTERNATING, EXPONENTIAL, SIGMA_MAX, SIGMA_MIN, Grid
 from ..problems import GAUSSIAN
@@ -24,7 +24,7 @@ from ..training_grid import on_grid, why_not_measured
 
 TOLERANCE = 0.2
 SOLVER_STEPS = (128, 256)
-SCHEDULER_STEPS = (32, 64, 128)
+SCHEDULER_STEPS = (24, 48, 96)
 MORE_STEPS = 512
 
 
@@ -105,7 +105,8 @@ def _scheduler_error(subject: Subject, grid: Grid, n: int) -> float:
             pass
     scheduler = on_grid(subject, grid, n)
     start = torch.zeros(1 + draws.count, 1, 1, 1, dtype=torch.float64)
-    start[0] = float(scheduler.init_noise_sigma)
+    start[0] = 1
+    start = first_sample(scheduler, start)
     with Draws(impulses):
         ran = list(turns(scheduler, model, start))
     first, last = ran[0], ran[-1]

@@ -1,0 +1,22 @@
+"""The embedded emoji model; the recipe that trained it is in `mezzotint_emoji.recipe`."""
+
+from pathlib import Path
+
+from mezzotint import ModelSpec, RunDefaults, hookimpl
+
+MODEL = Path(__file__).parent / "model"
+
+
+@hookimpl
+def models() -> list[ModelSpec]:
+    """The model `emoji`: 64 px pictures in four drawing styles."""
+    return [
+        ModelSpec(
+            name="emoji",
+            path=MODEL,
+            description="emoji of animals, food, objects, places and faces in the styles of four open sets, 64 px",
+            licence="Apache-2.0; art under MIT and Apache-2.0, see NOTICE",
+            defaults=RunDefaults(steps=20, guidance=4.0),
+            example_prompts=("3d render of a ghost", "flat icon of a red apple", "cartoon emoji of a cat face"),
+        )
+    ]

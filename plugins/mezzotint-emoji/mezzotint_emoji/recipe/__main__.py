@@ -1,0 +1,103 @@
+"""`python -m mezzotint_emoji.recipe`: the stages of the recipe as commands."""
+
+from pathlib import Path
+
+import click
+from platformdirs import user_cache_path
+
+working_folder = click.option(
+    "--work",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=lambda: user_cache_path("mezzotint") / "emoji",
+    show_default="emoji in the cache folder of mezzotint",
+    help="Folder for packages, pictures and checkpoints (about 1 GB).",
+)
+
+
+@click.group(help=__doc__)
+def recipe() -> None:
+    """Collect the commands."""
+
+
+@recipe.command()
+@working_folder
+def data(work: Path) -> None:
+    """Fetch the pinned packages, write manifest and tokenizer, draw the pictures."""
+    from collections import Counter
+
+    from .data import prepare
+
+    prepared = prepare(work)
+    for (style, split), count in sorted(Counter((p.style, p.split) for p in prepared.pictures).items()):
+        click.echo(f"{style:10} {split:8} {count}")
+
+
+@recipe.command()
+@click.argument("network", type=click.Choice(["vae", "unet", "decoder"]))
+@click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="Shares of a batch.")
+@click.option("--steps", type=click.IntRange(1), help="Length of the schedule.")
+@working_folder
+def train(network: str, threads: int, steps: int | None, work: Path) -> None:
+    """Train one network; goes on where a killed run stopped.
+
+    First the VAE, then the U-Net (with the text encoder). The decoder of the VAE can be trained for longer at
+    any time after that.
+    """
+    from dataclasses import replace
+
+    import torch
+
+    from .hardware import keep_freed_memory
+
+    keep_freed_memory()
+    torch.set_num_threads(1)  # see parallel.py
+    if network == "vae":
+        from .train_vae import SCHEDULE
+        from .train_vae import train_vae as run
+    elif network == "unet":
+        from .train_unet import SCHEDULE
+        from .train_unet import train_unet as run
+    else:
+        from .train_decoder import SCHEDULE
+        from .train_decoder import train_decoder as run
+    run(work, replace(SCHEDULE, steps=steps or SCHEDULE.steps), threads=threads)
+
+
+@recipe.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--steps", default=25, show_default=True)
+@click.option("--guidance", default=4.0, show_default=True)
+@click.option("--seed", default=7, show_default=True)
+@working_folder
+def sheet(path: Path, work: Path, **options: float) -> None:
+    """Draw the fixed prompts and some held-out pairs with the last checkpoint."""
+    from .sheet import write_sheet
+
+    write_sheet(work, path, **options)
+
+
+@recipe.command()
+@click.option(
+    "--to", "folder", type=click.Path(path_type=Path), help="Model folder.  [default: the package's]"
+)
+@working_folder
+def export(folder: Path | None, work: Path) -> None:
+    """Write the averaged weights of the last checkpoint as a diffusers folder in float16."""
+    from .export import MODEL, export
+
+    for part, size in export(work, folder or MODEL).items():
+        click.echo(f"{part:14} {size / 1e6:6.2f} MB")
+
+
+@recipe.command()
+@working_folder
+def evaluate(work: Path) -> None:
+    """Measure the last checkpoint on trained and on held-out pictures."""
+    from .evaluate import evaluate
+
+    for name, value in evaluate(work).items():
+        click.echo(f"{name:24} {value:.4f}")
+
+
+if __name__ == "__main__":
+    recipe(prog_name="python -m mezzotint_emoji.recipe")

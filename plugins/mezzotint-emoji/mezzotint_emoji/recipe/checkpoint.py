@@ -1,0 +1,22 @@
+"""Training state on disk: a run that is killed goes on with the same bits."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write `state` (tensors, numbers, containers): a reader sees the old file or the new, never a part."""
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(part, path)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any] | None:
+    """Read what `save_checkpoint` wrote; None if there is nothing yet."""
+    return torch.load(path, weights_only=True) if path.exists() else None

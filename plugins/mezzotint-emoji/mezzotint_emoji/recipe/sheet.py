@@ -1,0 +1,113 @@
+"""Sheets of samples, to see how the training goes."""
+
+import time
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, StableDiffusionPipeline
+from PIL import Image
+from transformers import CLIPTokenizer
+
+from .captions import full_caption
+from .checkpoint import load_checkpoint
+from .data import load
+from .networks import make_scheduler
+from .train_unet import make_denoiser
+
+PROMPTS = (
+    "3d render of dog face",
+    "3d render of cat face",
+    "3d render of ghost",
+    "3d render of bus",
+    "3d render of spider",
+    "3d render of pizza",
+    "3d render of grinning face",
+    "3d render of red apple",
+    "3d render of rocket",
+    "3d render of mushroom",
+    "3d render of owl",
+    "3d render of octopus",
+    "flat icon of ghost",
+    "flat icon of bus",
+    "flat icon of cat face",
+    "flat icon of strawberry",
+    "cartoon emoji of ghost",
+    "cartoon emoji of bus",
+    "cartoon emoji of cat face",
+    "cartoon emoji of cactus",
+    "penguin",
+    "house",
+    "red heart",
+    "hot beverage",
+)
+HELD_OUT_PAIRS = 8
+
+
+def load_pipeline(work: Path) -> StableDiffusionPipeline:
+    """The pipeline of the VAE and of the averaged U-Net and text encoder of the last checkpoint."""
+    tokenizer = CLIPTokenizer.from_pretrained(work / "tokenizer")
+    denoiser = make_denoiser(len(tokenizer)).eval()
+    state = load_checkpoint(work / "unet_training" / "state.pt")
+    if state is None:
+        raise FileNotFoundError(f"no U-Net checkpoint in {work}: run `train` first")
+    with torch.no_grad():
+        for parameter, mean in zip(denoiser.parameters(), state["average"], strict=True):
+            parameter.copy_(mean)
+    pipe = StableDiffusionPipeline(
+        vae=AutoencoderKL.from_pretrained(work / "vae"),
+        text_encoder=denoiser.text_encoder,
+        tokenizer=tokenizer,
+        unet=denoiser.unet,
+        scheduler=make_scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def sample(
+    pipe: StableDiffusionPipeline, prompts: list[str], steps: int = 25, guidance: float = 4.0, seed: int = 7
+) -> list[Image.Image]:
+    """One picture a prompt, each with the noise that it has alone."""
+    generators = [torch.Generator().manual_seed(seed) for _ in prompts]
+    return pipe(prompts, num_inference_steps=steps, guidance_scale=guidance, generator=generators).images
+
+
+def grid(images: list[Image.Image], columns: int = 8) -> Image.Image:
+    """The images in rows, on white."""
+    width, height = images[0].size
+    rows = -(-len(images) // columns)
+    sheet = Image.new("RGB", (columns * width, rows * height), "white")
+    for i, image in enumerate(images):
+        sheet.paste(image, (i % columns * width, i // columns * height))
+    return sheet
+
+
+def sheet_prompts(work: Path) -> list[str]:
+    """The fixed prompts, and a few pairs of concept and style that were held out."""
+    pairs = load(work).split("pair").pictures
+    return [
+        *PROMPTS,
+        *(full_caption(pair) for pair in pairs[:: len(pairs) // HELD_OUT_PAIRS][:HELD_OUT_PAIRS]),
+    ]
+
+
+def write_sheet(work: Path, path: Path, **options: float) -> None:
+    """Draw all prompts of the sheet with the last checkpoint."""
+    images = sample(load_pipeline(work), sheet_prompts(work), **options)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    grid(images).save(path)
+
+
+class SheetEvery:
+    """Called after each checkpoint: writes a sheet when `seconds` have passed since the last."""
+
+    def __init__(self, work: Path, seconds: float) -> None:
+        self.work, self.seconds, self.written = work, seconds, time.monotonic()
+
+    def __call__(self, step: int) -> None:
+        if time.monotonic() - self.written >= self.seconds:
+            write_sheet(self.work, self.work / "sheets" / f"step-{step:06d}.png")
+            self.written = time.monotonic()

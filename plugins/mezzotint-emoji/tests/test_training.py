@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from mezzotint_emoji.recipe.trainer import Batch, Schedule, Training, batch_at, train
+
+SCHEDULE = Schedule(steps=6, batch=4, learning_rate=1e-2, warmup=2)
+WEIGHTS = np.ones(10, int)
+
+
+def make_training(folder) -> Training:
+    torch.manual_seed(0)
+    return Training(nn.Linear(3, 3), SCHEDULE, folder)
+
+
+def loss_of(training: Training):
+    def loss(batch: Batch) -> dict[str, torch.Tensor]:
+        x = torch.randn(len(batch.indices), 3, generator=batch.generator) + float(batch.random.random())
+        return {"loss": (training.network(x) - x).square().mean()}
+
+    return loss
+
+
+def run(folder, until: int | None = None) -> Training:
+    training = make_training(folder)
+    train(training, loss_of(training), WEIGHTS, until=until)
+    return training
+
+
+def test_a_resumed_run_gives_the_same_bits(tmp_path):
+    whole = run(tmp_path / "whole")
+    run(tmp_path / "parts", until=3)
+    parts = run(tmp_path / "parts")
+    assert parts.step == whole.step == 6
+    for a, b in zip([*whole.parameters, *whole.average], [*parts.parameters, *parts.average], strict=True):
+        assert torch.equal(a, b)
+
+
+def test_an_interrupted_write_leaves_the_last_checkpoint(tmp_path, monkeypatch):
+    training = run(tmp_path, until=3)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        training.save()
+    assert make_training(tmp_path).step == 3
+
+
+def test_each_epoch_holds_every_item_as_often_as_its_weight():
+    weights = np.array([1, 2, 1, 2])
+    seen = np.concatenate([batch_at(step, SCHEDULE, weights).indices for step in range(3)])
+    assert np.bincount(seen).tolist() == [2, 4, 2, 4]
+
+
+def test_learning_rate_rises_then_falls():
+    rates = [SCHEDULE.learning_rate_at(step) for step in range(SCHEDULE.steps)]
+    assert rates[0] < rates[1] == max(rates)
+    assert rates[1:] == sorted(rates[1:], reverse=True)
