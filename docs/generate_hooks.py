@@ -18,9 +18,9 @@ from pathlib import Path
 from textwrap import dedent
 
 from mezzotint import hookspecs
+from mezzotint.hooks.markers import SpecInfo
+from mezzotint.hooks.signatures import hook_points, spec_info
 from mezzotint.hookspecs import Providers, RunHooks
-from mezzotint.markers import SpecInfo
-from mezzotint.signatures import hook_points, spec_info
 
 FOLDER = Path(__file__).parent / "hooks"
 BEGIN = "<!-- generated from hookspecs.py by `python docs/generate_hooks.py`; edit below the end marker -->"

@@ -6,9 +6,9 @@ import pytest
 import torch
 from diffusers.models.attention_processor import Attention
 from mezzotint import AttentionTokens, Extension, hookimpl
-from mezzotint.attention import ComposableAttention
-from mezzotint.blocks import Block
+from mezzotint.hooks.blocks import Block
 from mezzotint.testing import tiny_pipeline
+from mezzotint.unet.attention import ComposableAttention
 
 LAYER = Block("mid.attn2", "mid.attn2", "attention_layer", "mid", 0)
 

@@ -18,7 +18,16 @@ PROJECT = Path(__file__).parent / "third_party" / "mezzotint-afterglow"
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
-    command = ["-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder)]
+    command = [
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--wheel-dir",
+        str(folder),
+    ]
     subprocess.run([sys.executable, *command, str(PROJECT)], check=True)
     (built,) = folder.glob("*.whl")
     return built
@@ -44,7 +53,9 @@ class Scratch:
 
     def pip(self, *arguments: str) -> None:
         subprocess.run(
-            [sys.executable, "-m", "pip", "--python", str(self.python), *arguments], check=True, capture_output=True
+            [sys.executable, "-m", "pip", "--python", str(self.python), *arguments],
+            check=True,
+            capture_output=True,
         )
 
     def mezzotint(self, *arguments: str, code: int = 0) -> str:
@@ -98,7 +109,18 @@ def test_from_wheel_to_picture_and_away_again(scratch, wheel, model_folder, tmp_
     }
 
     out = str(tmp_path / "cat.png")
-    generate = ("generate", "a cat", "--model", str(model_folder), "--steps", "2", "--seed", "1", "--output", out)
+    generate = (
+        "generate",
+        "a cat",
+        "--model",
+        str(model_folder),
+        "--steps",
+        "2",
+        "--seed",
+        "1",
+        "--output",
+        out,
+    )
     scratch.mezzotint(*generate, "--scheduler", "afterglow-midpoint", "--afterglow-strength", "0.5")
     assert "identical" in scratch.mezzotint("replay", out)
     assert "--afterglow-strength" in scratch.mezzotint("generate", "--help")

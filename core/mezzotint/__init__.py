@@ -16,36 +16,36 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _WHERE = {
-    "AttentionTokens": "attention",
-    "Block": "blocks",
-    "BlockOutput": "blocks",
-    "CommandSpec": "specs",
-    "Conditioning": "conditioning",
-    "Extension": "extension",
-    "Field": "extension",
-    "Guidance": "guidance",
-    "ClassifierFreeGuidance": "guidance",
+    "AttentionTokens": "unet.attention",
+    "Block": "hooks.blocks",
+    "BlockOutput": "hooks.blocks",
+    "CommandSpec": "plugins.specs",
+    "Conditioning": "hooks.conditioning",
+    "Extension": "plugins.extension",
+    "Field": "plugins.extension",
+    "Guidance": "hooks.guidance",
+    "ClassifierFreeGuidance": "hooks.guidance",
     "MezzotintError": "errors",
-    "ModelSpec": "specs",
-    "Pass": "conditioning",
-    "Pipeline": "pipeline",
-    "Plan": "plan",
-    "PreprocessorSpec": "specs",
-    "Progress": "run",
-    "Registry": "registry",
-    "Residuals": "residuals",
-    "Result": "result",
-    "Run": "run",
-    "RunCancelled": "run",
-    "RunDefaults": "specs",
+    "ModelSpec": "plugins.specs",
+    "Pass": "hooks.conditioning",
+    "Pipeline": "pipeline.pipeline",
+    "Plan": "planning.plan",
+    "PreprocessorSpec": "plugins.specs",
+    "Progress": "pipeline.run",
+    "Registry": "plugins.registry",
+    "Residuals": "hooks.residuals",
+    "Result": "pipeline.result",
+    "Run": "pipeline.run",
+    "RunCancelled": "pipeline.run",
+    "RunDefaults": "plugins.specs",
     "SchedulerFamily": "scheduling",
     "SchedulerSpec": "scheduling",
     "SolverSpec": "scheduling",
     "SpacingSpec": "scheduling",
     "Step": "scheduling",
-    "hookimpl": "markers",
-    "load": "loading",
-    "replay": "replaying",
+    "hookimpl": "hooks.markers",
+    "load": "models.loading",
+    "replay": "recipes.replaying",
     "scheduler": "scheduler_by_name",
     "solver": "scheduling",
     "spacing": "scheduling",
@@ -56,25 +56,28 @@ __all__ = ["__version__", *sorted(_WHERE)]
 if TYPE_CHECKING:
     from pydantic import Field as Field
 
-    from .attention import AttentionTokens as AttentionTokens
-    from .blocks import Block as Block
-    from .blocks import BlockOutput as BlockOutput
-    from .conditioning import Conditioning as Conditioning
-    from .conditioning import Pass as Pass
     from .errors import MezzotintError as MezzotintError
-    from .extension import Extension as Extension
-    from .guidance import ClassifierFreeGuidance as ClassifierFreeGuidance
-    from .guidance import Guidance as Guidance
-    from .loading import load as load
-    from .markers import hookimpl as hookimpl
-    from .pipeline import Pipeline as Pipeline
-    from .plan import Plan as Plan
-    from .registry import Registry as Registry
-    from .residuals import Residuals as Residuals
-    from .result import Result as Result
-    from .run import Progress as Progress
-    from .run import Run as Run
-    from .run import RunCancelled as RunCancelled
+    from .hooks.blocks import Block as Block
+    from .hooks.blocks import BlockOutput as BlockOutput
+    from .hooks.conditioning import Conditioning as Conditioning
+    from .hooks.conditioning import Pass as Pass
+    from .hooks.guidance import ClassifierFreeGuidance as ClassifierFreeGuidance
+    from .hooks.guidance import Guidance as Guidance
+    from .hooks.markers import hookimpl as hookimpl
+    from .hooks.residuals import Residuals as Residuals
+    from .models.loading import load as load
+    from .pipeline.pipeline import Pipeline as Pipeline
+    from .pipeline.result import Result as Result
+    from .pipeline.run import Progress as Progress
+    from .pipeline.run import Run as Run
+    from .pipeline.run import RunCancelled as RunCancelled
+    from .planning.plan import Plan as Plan
+    from .plugins.extension import Extension as Extension
+    from .plugins.registry import Registry as Registry
+    from .plugins.specs import CommandSpec as CommandSpec
+    from .plugins.specs import ModelSpec as ModelSpec
+    from .plugins.specs import PreprocessorSpec as PreprocessorSpec
+    from .plugins.specs import RunDefaults as RunDefaults
     from .scheduler_by_name import scheduler as scheduler
     from .scheduling import SchedulerFamily as SchedulerFamily
     from .scheduling import SchedulerSpec as SchedulerSpec
@@ -83,10 +86,7 @@ if TYPE_CHECKING:
     from .scheduling import Step as Step
     from .scheduling import solver as solver
     from .scheduling import spacing as spacing
-    from .specs import CommandSpec as CommandSpec
-    from .specs import ModelSpec as ModelSpec
-    from .specs import PreprocessorSpec as PreprocessorSpec
-    from .specs import RunDefaults as RunDefaults
+    from .unet.attention import AttentionTokens as AttentionTokens
 
 
 def __getattr__(name: str) -> Any:

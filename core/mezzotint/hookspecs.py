@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-from .markers import Slot, hookspec
+from .hooks.markers import Slot, hookspec
 
 if TYPE_CHECKING:
     from diffusers import SchedulerMixin, UNet2DConditionModel
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-    from .attention import AttentionProcessor, AttentionTokens
-    from .blocks import Block, BlockOutput
-    from .conditioning import Conditioning, Pass
-    from .extension import Extension
-    from .guidance import Guidance
-    from .pipeline import Pipeline
-    from .residuals import Residuals
-    from .run import Run
+    from .hooks.blocks import Block, BlockOutput
+    from .hooks.conditioning import Conditioning, Pass
+    from .hooks.guidance import Guidance
+    from .hooks.residuals import Residuals
+    from .pipeline.pipeline import Pipeline
+    from .pipeline.run import Run
+    from .plugins.extension import Extension
+    from .plugins.specs import CommandSpec, ModelSpec, PreprocessorSpec
     from .scheduling import SchedulerProvided, SpacingSpec
-    from .specs import CommandSpec, ModelSpec, PreprocessorSpec
+    from .unet.attention import AttentionProcessor, AttentionTokens
 
 
 class Providers:

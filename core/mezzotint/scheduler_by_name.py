@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .registry import Registry
+from .plugins.registry import Registry
 from .scheduling import make_scheduler
 
 if TYPE_CHECKING:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from mezzotint.blocks import find_attention_layers, find_blocks, match
-from mezzotint.unet_hooks import residual_shapes, skip_channels
+from mezzotint.hooks.blocks import find_attention_layers, find_blocks, match
+from mezzotint.unet.attach import residual_shapes, skip_channels
 
 NAMES = [
     "down.0",

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 from mezzotint import ModelSpec, Registry, hookimpl
-from mezzotint.discovery import GROUP, State
 from mezzotint.errors import DuplicateNameError, PluginError, UnknownNameError
-from mezzotint.settings import Settings, read_settings
+from mezzotint.plugins.discovery import GROUP, State
+from mezzotint.plugins.settings import Settings, read_settings
 
 NOTHING = Settings({})
 

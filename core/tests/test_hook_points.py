@@ -16,8 +16,8 @@ from mezzotint import (
     Residuals,
     hookimpl,
 )
+from mezzotint.hooks.signatures import hook_points
 from mezzotint.hookspecs import RunHooks
-from mezzotint.signatures import hook_points
 
 RUN = {"seed": 3, "steps": 2, "guidance": 5.0}
 

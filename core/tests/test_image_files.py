@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from mezzotint.errors import ReplayError
-from mezzotint.image_files import a1111_parameters, read_image, read_recipe, save_png
+from mezzotint.recipes.image_files import a1111_parameters, read_image, read_recipe, save_png
 from PIL import Image
 
 RECIPE = {

@@ -11,8 +11,8 @@ import zipfile
 import pytest
 import torch
 from mezzotint.errors import ModelError, RequestError
-from mezzotint.loading import open_folder
-from mezzotint.weights import read_header
+from mezzotint.models.loading import open_folder
+from mezzotint.models.weights import read_header
 from safetensors.torch import load_file, save_file
 
 
@@ -169,7 +169,7 @@ def test_unknown_device_and_dtype(model):
 
 
 def test_bfloat16_is_used_when_asked_for_and_where_the_cpu_is_fast(model, monkeypatch):
-    from mezzotint import device, load
+    from mezzotint.models import device, load
 
     assert load(model, dtype="bfloat16").dtype is torch.bfloat16
     assert load(model).dtype is torch.float32

@@ -9,7 +9,7 @@ import mezzotint
 import pytest
 from mezzotint import Extension, hookimpl
 from mezzotint.errors import ReplayError
-from mezzotint.image_files import save_png
+from mezzotint.recipes.image_files import save_png
 from mezzotint.testing import tiny_pipeline
 from pydantic import Field
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from mezzotint import RunDefaults
 from mezzotint.errors import RequestError
-from mezzotint.request import resolve
+from mezzotint.pipeline.request import resolve
 
 MODEL = {"defaults": RunDefaults(), "native_size": (64, 64), "size_multiple": 8}
 

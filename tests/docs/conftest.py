@@ -37,7 +37,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def documented(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_model: Path) -> Iterator[Path]:
     """The folder to run in. mezzotint-schedulers and a stand-in for mezzotint-emoji are the plugins."""
     import mezzotint
-    from mezzotint.discovery import GROUP
+    from mezzotint.plugins.discovery import GROUP
 
     import_module("mezzotint_schedulers")  # If it fails, say so here; discovery would only list it.
     emoji = ModuleType("stand_in_for_emoji")
@@ -50,7 +50,7 @@ def documented(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_model: Path
             Installed("mezzotint-schedulers")
         ),
     ]
-    for user in ("mezzotint.registry", "mezzotint.cli.plugin_switch"):
+    for user in ("mezzotint.plugins.registry", "mezzotint.cli.plugin_switch"):
         monkeypatch.setattr(f"{user}.installed_entry_points", lambda: points)
     for variable in ("MEZZOTINT_PLUGINS", "MEZZOTINT_DISABLE", "MEZZOTINT_STRICT"):
         monkeypatch.delenv(variable, raising=False)

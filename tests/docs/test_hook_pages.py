@@ -9,8 +9,8 @@ from types import ModuleType
 
 import pytest
 from mezzotint import Extension, hookimpl
+from mezzotint.hooks.signatures import hook_points
 from mezzotint.hookspecs import Providers, RunHooks
-from mezzotint.signatures import hook_points
 
 ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "docs" / "hooks"
@@ -96,8 +96,8 @@ def recorder(fired: list[str]) -> type[Extension]:
 
 
 def test_providers_are_asked_once_in_the_order_of_their_declaration(generator):
-    from mezzotint.registry import Registry
-    from mezzotint.settings import Settings
+    from mezzotint.plugins.registry import Registry
+    from mezzotint.plugins.settings import Settings
 
     asked: list[str] = []
 

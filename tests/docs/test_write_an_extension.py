@@ -28,9 +28,9 @@ def test_the_tests_of_the_tutorial_pass(tutorial: Path, tiny_model: Path):
 
 
 def test_its_project_file_makes_a_plugin_that_is_found(tutorial: Path):
-    from mezzotint.discovery import GROUP
-    from mezzotint.registry import Registry
-    from mezzotint.settings import Settings
+    from mezzotint.plugins.discovery import GROUP
+    from mezzotint.plugins.registry import Registry
+    from mezzotint.plugins.settings import Settings
 
     project = tomllib.loads((tutorial / "pyproject.toml").read_text())["project"]
     info = tutorial / "mezzotint_contrast-0.1.0.dist-info"

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from ..errors import MezzotintError, PluginError
-from ..specs import CommandSpec
+from ..plugins.specs import CommandSpec
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import click
 
 if TYPE_CHECKING:
-    from ..run import Progress
+    from ..pipeline.run import Progress
 
 
 class Display(Protocol):

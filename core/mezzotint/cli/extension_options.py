@@ -15,8 +15,8 @@ from typing import Any
 import click
 
 from ..errors import RequestError
-from ..extension import Extension
-from ..registry import Registry
+from ..plugins.extension import Extension
+from ..plugins.registry import Registry
 from .extension_fields import describe_field, is_flag, option_name, type_label
 from .extension_values import as_list, convert, parse_value
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..device import DTYPES
 from ..errors import UnknownNameError, unknown_name
-from ..registry import Registry
+from ..models.device import DTYPES
+from ..plugins.registry import Registry
 from ..scheduling import SolverSpec, find_spacing
 from .common_options import debug_option, json_option, plugin_option
 from .contact_sheet import contact_sheet
@@ -29,8 +29,8 @@ from .tables import print_json
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from ..extension import Extension
-    from ..pipeline import Pipeline
+    from ..pipeline.pipeline import Pipeline
+    from ..plugins.extension import Extension
 
 
 def parse_size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[int, int] | None:

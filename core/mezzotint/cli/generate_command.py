@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ..registry import Registry
+from ..plugins.registry import Registry
 from .extension_options import ExtensionOptions, join_optional_values, options_of
 from .plugin_loading import hinting_at_failures, tolerant_registry
 

@@ -13,8 +13,8 @@ from .output_names import OutputNames, save_under_free_name
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from ..extension import Extension
-    from ..pipeline import Pipeline
+    from ..pipeline.pipeline import Pipeline
+    from ..plugins.extension import Extension
     from .display import Display
 
 

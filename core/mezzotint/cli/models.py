@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from ..discovery import Owner
-from ..specs import ModelSpec, RunDefaults
+from ..plugins.discovery import Owner
+from ..plugins.specs import ModelSpec, RunDefaults
 from .common_options import debug_option, json_option, plugin_option
 from .plugin_loading import tolerant_registry
 from .tables import print_json, print_table

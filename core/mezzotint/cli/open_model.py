@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import UnknownNameError
-from ..loading import locate, open_folder
-from ..registry import Registry
+from ..models import loading
+from ..plugins.registry import Registry
 
 if TYPE_CHECKING:
-    from ..pipeline import Pipeline
+    from ..pipeline.pipeline import Pipeline
 
 LIBRARIES = ("diffusers", "transformers", "torch", "huggingface_hub")
 
@@ -30,7 +30,7 @@ def check_model(registry: Registry, model: str) -> None:
             f"no model named {model!r}: no plugin here brings one. Install one (pip install mezzotint-emoji), "
             "or give a diffusers folder: --model FOLDER."
         )
-    locate(model, registry)
+    loading.locate(model, registry)
 
 
 def open_model(model: str, registry: Registry, *, device: str, dtype: str) -> Pipeline:
@@ -39,16 +39,8 @@ def open_model(model: str, registry: Registry, *, device: str, dtype: str) -> Pi
     Raises:
         ModelError, UnknownNameError, RequestError: as `mezzotint.load`.
     """
-    folder, source = locate(model, registry)
     quiet_libraries()
-    from ..device import choose_device, choose_dtype
-    from ..pipeline import Pipeline
-
-    on = choose_device(device)
-    components = open_folder(folder, choose_dtype(dtype, on))
-    for name in ("unet", "vae", "text_encoder"):
-        getattr(components, name).to(on)
-    return Pipeline(components, registry, source)
+    return loading.open_model(model, registry, device=device, dtype=dtype)
 
 
 def quiet_libraries() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import RequestError
-from ..image_files import save_png
+from ..recipes.image_files import save_png
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..registry import Registry
-from ..specs import CommandSpec
+from ..plugins.registry import Registry
+from ..plugins.specs import CommandSpec
 
 OWN = (
     CommandSpec("generate", "mezzotint.cli.generate:generate", "Make images from a prompt."),

@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
-from ..discovery import PluginRow, State
 from ..errors import unknown_name
-from ..extension import Extension
-from ..registry import Registry
+from ..plugins.discovery import PluginRow, State
+from ..plugins.extension import Extension
+from ..plugins.registry import Registry
 from .common_options import debug_option, json_option, plugin_option, wants_debug
 from .extension_fields import describe_field, option_name, type_label
 from .plugin_loading import tolerant_registry

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import click
 
-from ..discovery import State
 from ..errors import UnknownNameError
-from ..registry import Registry
-from ..settings import read_settings
+from ..plugins.discovery import State
+from ..plugins.registry import Registry
+from ..plugins.settings import read_settings
 
 
 def tolerant_registry(files: Sequence[object] = ()) -> Registry:

@@ -6,9 +6,9 @@ import os
 
 import click
 
-from ..discovery import installed_entry_points
 from ..errors import MezzotintError, unknown_name
-from ..settings import config_path, read_disabled, read_settings, write_disabled
+from ..plugins.discovery import installed_entry_points
+from ..plugins.settings import config_path, read_disabled, read_settings, write_disabled
 from .common_options import debug_option
 
 

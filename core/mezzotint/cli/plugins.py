@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from ..discovery import PluginRow, State
-from ..registry import Registry
+from ..plugins.discovery import PluginRow, State
+from ..plugins.registry import Registry
 from .common_options import debug_option, json_option, plugin_option
 from .own_commands import command_conflicts
 from .plugin_loading import tolerant_registry

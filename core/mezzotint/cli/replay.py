@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..image_files import read_image
-from ..replaying import check_recipe, find_recipe
-from ..replaying import replay as replay_image
+from ..recipes.image_files import read_image
+from ..recipes.replaying import check_recipe, find_recipe
+from ..recipes.replaying import replay as replay_image
 from .common_options import debug_option, json_option, plugin_option
 from .display import waiting
 from .open_model import quiet_libraries, show_warnings

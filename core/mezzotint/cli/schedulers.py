@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from ..errors import unknown_name
-from ..registry import Registry
+from ..plugins.registry import Registry
 from ..scheduling import SolverSpec
 from .common_options import debug_option, json_option, plugin_option
 from .plugin_loading import tolerant_registry

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import Module
 
-from ..pipeline import Pipeline
+from ..pipeline.pipeline import Pipeline
 
 _TORCH_STATE = {"_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"}
 

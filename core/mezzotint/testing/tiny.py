@@ -12,11 +12,11 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from ..components import Components, Source
-from ..loading import open_folder
-from ..pipeline import Pipeline
-from ..registry import Registry
-from ..settings import Settings
+from ..models.components import Components, Source
+from ..models.loading import open_folder
+from ..pipeline.pipeline import Pipeline
+from ..plugins.registry import Registry
+from ..plugins.settings import Settings
 
 MAX_TOKENS = 16
 TEXT_DIM = 32

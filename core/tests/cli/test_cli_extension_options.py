@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from mezzotint.cli.extension_values import parse_value
 from mezzotint.errors import RequestError
-from mezzotint.image_files import read_recipe
+from mezzotint.recipes.image_files import read_recipe
 
 FIELDS = ("path", "weight", "layers")
 

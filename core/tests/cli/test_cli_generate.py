@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from mezzotint.image_files import read_image, read_recipe
+from mezzotint.recipes.image_files import read_image, read_recipe
 
 
 def pixels(path: str) -> bytes:

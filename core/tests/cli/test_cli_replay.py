@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from mezzotint.image_files import read_image, read_recipe, save_png
+from mezzotint.recipes.image_files import read_image, read_recipe, save_png
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from conftest import SmallScheduler
 from mezzotint.testing.conformance import CHECKS, check_scheduler, subject_of
+from small_scheduler import SmallScheduler
 
 MUTANTS = []
 

@@ -75,7 +75,7 @@ class Check:
             return Finding(
                 "failed",
                 f"raised {type(error).__name__}: {error}",
-                advice="The traceback is where conformance_tests runs this check.",
+                advice="conformance_tests shows the traceback of this check.",
                 check=self.name,
                 error=error,
             )

@@ -1,0 +1,183 @@
+"""`mezzotint.load`: a model by name or a diffusers folder, checked file by file before anything runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ModelError, UnknownNameError
+from ..plugins.registry import Registry
+from .components import Components, Source
+from .weights import check_shapes, find_weights
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..pipeline.pipeline import Pipeline
+
+COMPONENTS = {
+    "unet": ("diffusers", ("UNet2DConditionModel",)),
+    "vae": ("diffusers", ("AutoencoderKL",)),
+    "text_encoder": ("transformers", ("CLIPTextModel",)),
+    "tokenizer": ("transformers", ("CLIPTokenizer", "CLIPTokenizerFast")),
+    "scheduler": ("diffusers", ()),
+}
+"""What a folder of Stable Diffusion 1.x shape names in `model_index.json`: library and classes."""
+
+
+def load(
+    model: str | Path = "emoji",
+    *,
+    device: str | torch.device = "auto",
+    dtype: str | torch.dtype = "auto",
+    plugins: Sequence[object] = (),
+) -> Pipeline:
+    """Open a model with all installed plugins.
+
+    Args:
+        model: the name of a plugin's model (`mezzotint models`), or a diffusers folder of Stable
+            Diffusion 1.x shape. Only safetensors weights are opened; a pickle is refused by its content.
+        device: `auto`, or what `torch.device` takes.
+        dtype: `auto` (float32 on a CPU, float16 on a GPU), `fast` (bfloat16 where the CPU multiplies it
+            natively), `float32`, `float16`, `bfloat16`, or a `torch.dtype`.
+        plugins: further plugins for this pipeline alone: objects, classes, modules or Python files.
+
+    Raises:
+        ModelError: a file is missing, is a pickle, or does not fit; the file and what was expected are named.
+        UnknownNameError: no plugin provides the model, and it is no folder.
+        PluginError: one of `plugins` does not load.
+    """
+    return open_model(model, Registry.load(plugins), device=device, dtype=dtype)
+
+
+def open_model(
+    model: str | Path, registry: Registry, *, device: str | torch.device, dtype: str | torch.dtype
+) -> Pipeline:
+    """`load` with a registry that is there already."""
+    folder, source = locate(model, registry)
+    from ..pipeline.pipeline import Pipeline
+    from .device import choose_device, choose_dtype
+
+    on = choose_device(device)
+    components = open_folder(folder, choose_dtype(dtype, on))
+    for name in ("unet", "vae", "text_encoder"):
+        getattr(components, name).to(on)
+    return Pipeline(components, registry, source)
+
+
+def locate(model: str | Path, registry: Registry) -> tuple[Path, Source]:
+    """The folder of a model and where it came from; a plugin's name comes before a folder of that name."""
+    if isinstance(model, str) and model in registry.models:
+        provided = registry.models.provided(model)
+        spec = provided.spec
+        return spec.path, Source(spec.name, spec.path, provided.owner, spec.defaults)
+    path = Path(model)
+    if path.is_dir():
+        return path, Source(str(model), path)
+    if path.is_file():
+        from .weights import refuse_pickle
+
+        refuse_pickle(path)
+        raise ModelError(
+            f"{path} is a single file; mezzotint opens diffusers folders. Convert it once with diffusers: "
+            f"StableDiffusionPipeline.from_single_file({str(path)!r}).save_pretrained('folder', "
+            "safe_serialization=True)"
+        )
+    try:
+        registry.models.provided(str(model))
+    except UnknownNameError as error:
+        raise UnknownNameError(f"{error} It is no folder here either.") from None
+    raise AssertionError("unreachable: provided() raises for every name that is not in models")
+
+
+def open_folder(folder: Path, dtype: torch.dtype) -> Components:
+    """Check every component of a diffusers folder, then load them in `dtype`.
+
+    Raises:
+        ModelError: as for `load`.
+    """
+    index = _read_json(folder / "model_index.json", "a diffusers folder has one")
+    classes = {name: _component_class(folder, index, name) for name in COMPONENTS}
+    for name in ("unet", "vae", "text_encoder"):
+        config = _read_json(folder / name / "config.json", f"it describes the {name}")
+        check_shapes(classes[name], config, find_weights(folder / name))
+    loaded = {name: _load_component(folder, name, cls, dtype) for name, cls in classes.items()}
+    components = Components(**loaded)
+    _check_fit(folder, components)
+    return components
+
+
+def _component_class(folder: Path, index: dict[str, Any], name: str) -> type:
+    library, allowed = COMPONENTS[name]
+    entry = index.get(name)
+    path = folder / "model_index.json"
+    if not isinstance(entry, list) or len(entry) != 2 or not all(isinstance(part, str) for part in entry):
+        raise ModelError(f"{path} names no {name}; a Stable Diffusion 1.x folder has one (library, class)")
+    if entry[0] != library or (allowed and entry[1] not in allowed):
+        wanted = " or ".join(allowed) or "a scheduler class"
+        raise ModelError(f"{path}: {name} is {entry[0]}.{entry[1]}; expected {library}.{wanted}")
+    if not (folder / name).is_dir():
+        raise ModelError(f"{folder / name} is missing; {path.name} names it as {entry[1]}")
+    module = __import__(library)
+    cls = getattr(module, entry[1], None)
+    if not isinstance(cls, type) or not hasattr(cls, "from_pretrained"):
+        raise ModelError(f"{path}: {library} has no class {entry[1]} for {name}")
+    return cls
+
+
+def _load_component(folder: Path, name: str, cls: Any, dtype: torch.dtype) -> Any:
+    options: dict[str, Any] = {"local_files_only": True}
+    if name in ("unet", "vae", "text_encoder"):
+        options |= {"use_safetensors": True, "torch_dtype" if name != "text_encoder" else "dtype": dtype}
+    try:
+        with _quiet_transformers():
+            component = cls.from_pretrained(str(folder / name), **options)
+    except Exception as error:
+        raise ModelError(f"{folder / name} cannot be opened as {cls.__name__}: {error}") from error
+    return component.eval() if hasattr(component, "eval") else component
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """No progress bar of transformers for files that are open in a moment."""
+    from transformers.utils import logging
+
+    was_on = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_on:
+            logging.enable_progress_bar()
+
+
+def _check_fit(folder: Path, components: Components) -> None:
+    """Components that open one by one may still not belong together."""
+    text_dim = components.text_encoder.config.hidden_size
+    cross_dim = components.unet.config.cross_attention_dim
+    if cross_dim != text_dim:
+        raise ModelError(
+            f"{folder}: the U-Net's cross_attention_dim is {cross_dim}, the text encoder's hidden_size {text_dim}; "
+            "they are from different models"
+        )
+    latent = components.vae.config.latent_channels
+    if components.unet.config.out_channels != latent:
+        raise ModelError(
+            f"{folder}: the U-Net predicts {components.unet.config.out_channels} channels, the VAE has {latent}; "
+            "they are from different models"
+        )
+
+
+def _read_json(path: Path, why: str) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(f"{path} is missing; {why}") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ModelError(f"{path} is not valid JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise ModelError(f"{path} must hold a JSON object")
+    return content

@@ -1,0 +1,1 @@
+"""The base pipeline: request, run, the one loop, result."""

@@ -1,0 +1,142 @@
+"""The loop. Every task is an extension of it; nothing here knows one."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from diffusers.utils.torch_utils import randn_tensor
+from torch import Tensor
+
+from ..errors import RequestError
+from ..hooks.conditioning import Conditioning, Pass, concatenate
+from ..planning.calls import Calls
+from ..unet.attach import residual_shapes
+from ..unet.timestep_cond import guidance_embedding
+from .interval import apply_interval
+from .run import LoopStep, Run
+
+
+def denoise(run: Run, calls: Calls, on_step: Callable[[Run, Tensor], None]) -> Tensor:
+    """From noise to latents (n, c, h, w), with every hook of the run; without hooks, what diffusers computes.
+
+    Args:
+        on_step: called after each step with the latents; raising ends the run.
+    """
+    request, pipe = run.request, run.pipe
+    prompts = _Prompts(run, calls)
+    prompts["positive"]
+
+    chosen = calls.make_scheduler(run)
+    scheduler: Any = pipe.make_scheduler(request) if chosen is None else chosen
+    run.scheduler = scheduler
+    scheduler.set_timesteps(request.steps, device=pipe.device)
+    timesteps = scheduler.timesteps
+    if calls.acts("timesteps"):
+        timesteps = apply_interval(scheduler, timesteps, calls.timesteps(timesteps, scheduler, run))
+
+    noise = randn_tensor(
+        _latent_shape(run), run.generators, pipe.device, prompts["positive"].embeddings.dtype
+    )
+    first = calls.initial_latents(noise, scheduler, run) if calls.acts("initial_latents") else None
+    latents = noise * scheduler.init_noise_sigma if first is None else first
+
+    extra = _step_arguments(scheduler, run)
+    timestep_cond = guidance_embedding(run, latents.dtype)
+    run.clock.start()
+    for index, timestep in enumerate(timesteps):
+        run.step = LoopStep(index, len(timesteps), timestep)
+        latents = calls.step_begin(latents, run)
+        run.passes = run.guidance.passes(run)
+        prediction = _predict(run, calls, latents, timestep, prompts, timestep_cond)
+        rows = prediction.chunk(len(run.passes))
+        prediction = run.guidance.combine(
+            {pass_.name: part for pass_, part in zip(run.passes, rows, strict=True)}, run
+        )
+        prediction = calls.prediction(prediction, latents, run)
+        latents = scheduler.step(prediction, timestep, latents, **extra, return_dict=False)[0]
+        latents = calls.step_end(latents, run)
+        on_step(run, latents)
+    run.step, run.passes = None, ()
+    return latents
+
+
+def _predict(
+    run: Run, calls: Calls, latents: Tensor, timestep: Tensor, prompts: _Prompts, timestep_cond: Tensor | None
+) -> Tensor:
+    """The U-Net's output (p * n, c, h, w) for all passes of this step."""
+    unet = run.pipe.unet
+    sample = torch.cat([latents] * len(run.passes)) if len(run.passes) > 1 else latents
+    if hasattr(run.scheduler, "scale_model_input"):
+        sample = run.scheduler.scale_model_input(sample, timestep)
+    conditioning = prompts.of(run.passes)
+    extra = {}
+    if calls.acts("unet_residuals"):
+        shapes = partial(residual_shapes, unet, sample)
+        residuals = calls.unet_residuals(sample, timestep, conditioning, shapes, run)
+        extra = {} if residuals is None else residuals.unet_arguments(sample, len(shapes()["down"]))
+    sample = calls.unet_input(sample, timestep, run)
+    if sample.shape[1] != unet.config.in_channels:
+        raise RequestError(
+            f"this U-Net takes {unet.config.in_channels} input channels and got {sample.shape[1]}: "
+            "it needs an extension that adds the others at unet_input (inpainting, for example)"
+        )
+    prediction = unet(
+        sample,
+        timestep,
+        encoder_hidden_states=conditioning.embeddings,
+        timestep_cond=timestep_cond,
+        added_cond_kwargs=dict(conditioning.added) or None,
+        encoder_attention_mask=conditioning.attention_mask,
+        **extra,
+        return_dict=False,
+    )[0]
+    return calls.unet_output(prediction, timestep, run)
+
+
+class _Prompts:
+    """The run's conditionings by name, encoded when first asked for, and their batch for a set of passes."""
+
+    def __init__(self, run: Run, calls: Calls) -> None:
+        self._run = run
+        self._calls = calls
+        self._encoded: dict[str, Conditioning] = {}
+        self._batches: dict[tuple[Pass, ...], Conditioning] = {}
+
+    def __getitem__(self, name: str) -> Conditioning:
+        if name not in self._encoded:
+            texts = {"positive": self._run.request.prompts, "negative": self._run.request.negatives}
+            if name not in texts:
+                raise RequestError(f"a pass is conditioned on {name!r}; there are positive and negative")
+            # One negative prompt for all is encoded as such, one row a prompt, as diffusers does.
+            self._encoded[name] = self._run.encode(list(texts[name])).repeat(self._run.request.n)
+        return self._encoded[name]
+
+    def of(self, passes: tuple[Pass, ...]) -> Conditioning:
+        """Conditioning (p * n rows) of the passes; the same object at every step where no hook changes it."""
+        encoded = [self[pass_.conditioning] for pass_ in passes]
+        if self._calls.acts("conditioning"):
+            changed = [
+                self._calls.conditioning(conditioning, pass_, self._run)
+                for conditioning, pass_ in zip(encoded, passes, strict=True)
+            ]
+            if any(new is not old for new, old in zip(changed, encoded, strict=True)):
+                return concatenate(changed)
+        if passes not in self._batches:
+            self._batches[passes] = concatenate(encoded)
+        return self._batches[passes]
+
+
+def _latent_shape(run: Run) -> tuple[int, int, int, int]:
+    width, height = run.request.size
+    factor = run.pipe.vae_scale_factor
+    return run.n, run.pipe.vae.config.latent_channels, height // factor, width // factor
+
+
+def _step_arguments(scheduler: Any, run: Run) -> dict[str, Any]:
+    """`eta` and `generator`, for schedulers whose `step` takes them."""
+    accepted = inspect.signature(scheduler.step).parameters
+    return {name: value for name, value in (("eta", 0.0), ("generator", run.generators)) if name in accepted}

@@ -1,0 +1,389 @@
+"""The base pipeline: request → plan → conditioning → loop → images, with hook points on the way.
+
+The loop itself is in `denoise.py`.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import threading
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import cached_property
+from typing import Any, TypeVar
+
+import torch
+from diffusers import AutoencoderKL, SchedulerMixin, UNet2DConditionModel
+from diffusers.image_processor import VaeImageProcessor
+from PIL.Image import Image
+from torch import Tensor
+
+from ..errors import PlanError, RequestError
+from ..hooks.blocks import Block, find_attention_layers, find_blocks
+from ..hooks.conditioning import Conditioning, encode_with_clip
+from ..hooks.guidance import default_guidance
+from ..models.components import Components, Source
+from ..planning.calls import Calls, describe
+from ..planning.plan import Entry, Plan, make_plan
+from ..plugins.extension import Extension
+from ..plugins.registry import Registry
+from ..recipes.recipe import describe_run
+from ..scheduling import make_scheduler
+from ..unet.attach import attached
+from .denoise import denoise
+from .preview import fit_latent_to_rgb, preview_images
+from .request import Request, resolve
+from .result import Result
+from .run import Clock, Progress, Run, RunCancelled
+
+logger = logging.getLogger("mezzotint")
+Resource = TypeVar("Resource")
+
+PATCHES = ("patch_text_encoder", "patch_unet")
+
+
+class Pipeline:
+    """A text-to-image model with its plugins. Made by `mezzotint.load`.
+
+    A pipeline serves one run at a time; a second thread waits its turn. Two pipelines share nothing.
+    """
+
+    def __init__(self, components: Components, registry: Registry, source: Source) -> None:
+        self.components = components
+        self.registry = registry
+        self.source = source
+        self._lock = threading.RLock()
+        self._running = False
+        self._in_use: tuple[Extension, ...] = ()
+        self._patched: dict[str, tuple[Extension, ...]] = dict.fromkeys(PATCHES, ())
+        self._resources: dict[Hashable, Any] = {}
+
+    @property
+    def unet(self) -> UNet2DConditionModel:
+        """The U-Net."""
+        return self.components.unet
+
+    @property
+    def vae(self) -> AutoencoderKL:
+        """The autoencoder between images and latents."""
+        return self.components.vae
+
+    @property
+    def text_encoder(self) -> Any:
+        """The text encoder (transformers' `CLIPTextModel`)."""
+        return self.components.text_encoder
+
+    @property
+    def tokenizer(self) -> Any:
+        """The tokenizer (transformers' `CLIPTokenizer`)."""
+        return self.components.tokenizer
+
+    @property
+    def scheduler(self) -> SchedulerMixin:
+        """The model's own scheduler. Runs use a copy; this one never changes."""
+        return self.components.scheduler
+
+    @property
+    def device(self) -> torch.device:
+        """Where the models are."""
+        return self.unet.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the U-Net's parameters."""
+        return self.unet.dtype
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over the model's files, or empty for a model made in memory; read at the first use."""
+        from ..hashing import hash_folder
+
+        return "" if self.source.path is None else hash_folder(self.source.path)
+
+    @cached_property
+    def vae_scale_factor(self) -> int:
+        """Pixels for each latent, in one direction."""
+        return int(2 ** (len(self.vae.config.block_out_channels) - 1))
+
+    @property
+    def native_size(self) -> tuple[int, int]:
+        """(width, height) in pixels that the U-Net was made for."""
+        size = self.unet.config.sample_size
+        height, width = (size, size) if isinstance(size, int) else size
+        return width * self.vae_scale_factor, height * self.vae_scale_factor
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        prompt: str | Sequence[str],
+        *,
+        negative: str | Sequence[str] | None = None,
+        steps: int | None = None,
+        scheduler: str | SchedulerMixin | None = None,
+        spacing: str | None = None,
+        guidance: float | None = None,
+        seed: int | None = None,
+        n: int = 1,
+        size: tuple[int, int] | None = None,
+        use: Extension | Sequence[Extension] = (),
+        on_step: Callable[[Progress], None] | None = None,
+    ) -> Result:
+        """Make images.
+
+        Args:
+            prompt: one text, or several for as many images (times `n`).
+            negative: what to steer away from; one for all, or one for each prompt.
+            steps: steps of the scheduler.
+            scheduler: a name (`mezzotint schedulers list`), `diffusers:ClassName`, or a scheduler object.
+            spacing: a name; with what interval t falls.
+            guidance: scale of classifier-free guidance; 1 or less runs without.
+            seed: image k gets `torch.Generator("cpu").manual_seed(seed + k)`; default: a random one, kept in
+                the recipe.
+            n: images for each prompt.
+            size: (width, height) in pixels.
+            use: extensions to switch on for this run.
+            on_step: called after each step; may look (`Progress.preview`) and cancel.
+
+        Values left out come from the model. Calling again with the same values gives the same bits on the
+        same machine.
+
+        Raises:
+            RequestError: a value is out of range.
+            PlanError: the extensions cannot be combined.
+            RunCancelled: `on_step` cancelled.
+        """
+        with self._turn():
+            request = self._resolve(prompt, negative, steps, scheduler, spacing, guidance, seed, n, size)
+            plan = self._plan(request, use)
+            return self._run(request, plan, on_step)
+
+    def plan(
+        self,
+        prompt: str | Sequence[str] = "",
+        *,
+        negative: str | Sequence[str] | None = None,
+        steps: int | None = None,
+        scheduler: str | SchedulerMixin | None = None,
+        spacing: str | None = None,
+        guidance: float | None = None,
+        seed: int | None = None,
+        n: int = 1,
+        size: tuple[int, int] | None = None,
+        use: Extension | Sequence[Extension] = (),
+    ) -> Plan:
+        """What a call with these values would do, without doing it: `plan.explain()` prints it."""
+        with self._lock:
+            return self._plan(
+                self._resolve(prompt, negative, steps, scheduler, spacing, guidance, seed, n, size), use
+            )
+
+    @contextmanager
+    def using(self, *extensions: Extension) -> Iterator[Pipeline]:
+        """Keep extensions attached over several runs; on leaving, the model is as it was.
+
+        Other threads wait meanwhile.
+        """
+        with self._lock, ExitStack() as stack:
+            self._refuse_inside_a_run()
+            plan = self._plan(None, extensions)
+            before = self._in_use, dict(self._patched)
+            stack.callback(self._restore_in_use, *before)
+            self._patch(Calls(plan), stack)
+            self._in_use = (*self._in_use, *extensions)
+            yield self
+
+    def resource(self, key: Hashable, make: Callable[[], Resource]) -> Resource:
+        """What an extension loads, made once for a key (content, not only a path) and shared between runs."""
+        with self._lock:
+            if key not in self._resources:
+                self._resources[key] = make()
+            resource: Resource = self._resources[key]
+            return resource
+
+    def free(self) -> None:
+        """Forget all cached resources."""
+        with self._lock:
+            self._resources.clear()
+
+    def _resolve(
+        self,
+        prompt: str | Sequence[str],
+        negative: str | Sequence[str] | None,
+        steps: int | None,
+        scheduler: str | SchedulerMixin | None,
+        spacing: str | None,
+        guidance: float | None,
+        seed: int | None,
+        n: int,
+        size: tuple[int, int] | None,
+    ) -> Request:
+        return resolve(
+            prompt,
+            negative=negative,
+            steps=steps,
+            scheduler=scheduler,
+            spacing=spacing,
+            guidance=guidance,
+            seed=seed,
+            n=n,
+            size=size,
+            defaults=self.source.defaults,
+            native_size=self.native_size,
+            size_multiple=self.vae_scale_factor,
+        )
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Wait until no other thread runs; refuse a run from inside a run of the same thread."""
+        with self._lock:
+            self._refuse_inside_a_run()
+            self._running = True
+            try:
+                yield
+            finally:
+                self._running = False
+
+    def _refuse_inside_a_run(self) -> None:
+        # The outer run's hooks are in the model, and would act in the inner one as well.
+        if self._running:
+            raise RequestError(
+                "this pipeline is in the middle of a run; load a second one to run inside a hook"
+            )
+
+    def _plan(self, request: Request | None, use: Extension | Sequence[Extension]) -> Plan:
+        use = (use,) if isinstance(use, Extension) else use
+        blocks, layers = self._places
+        return make_plan(request, (*self._in_use, *use), self.registry, blocks, layers)
+
+    @cached_property
+    def _places(self) -> tuple[dict[str, Block], dict[str, Block]]:
+        return find_blocks(self.unet), find_attention_layers(self.unet)
+
+    def _run(self, request: Request, plan: Plan, on_step: Callable[[Progress], None] | None) -> Result:
+        calls = Calls(plan)
+        generators = [torch.Generator("cpu").manual_seed(seed) for seed in request.seeds]
+        run = Run(self, request, plan, generators)
+        run._encode = self._encoder(run, calls)
+        clock = Clock()
+        with ExitStack() as stack:
+            stack.callback(self._restore_in_use, self._in_use, dict(self._patched))
+            self._patch(calls, stack)
+            run.guidance = calls.guidance(run) or default_guidance(run)
+            stack.enter_context(attached(self.unet, calls, run))
+            latents = denoise(run, calls, self._stepper(on_step))
+            latents = calls.latents(latents, run)
+            images = calls.images(self._decode(latents, run), run)
+        recipe = describe_run(self, request, plan, run.scheduler)
+        return Result(images, latents, recipe, plan, clock(), run.outputs)
+
+    def _patch(self, calls: Calls, stack: ExitStack) -> None:
+        """Enter the contexts of `patch_text_encoder` and `patch_unet` that are not entered yet, in plan order."""
+        for point, model in (("patch_text_encoder", self.text_encoder), ("patch_unet", self.unet)):
+            patches = calls.patches(point, model, self)
+            done = self._patched[point]
+            order = tuple(entry.use.extension for entry, _ in patches)
+            if any(first is not second for first, second in zip(done, order, strict=False)):
+                late = next(entry for entry, _ in patches if all(entry.use.extension is not d for d in done))
+                raise PlanError(
+                    f"{late.label} patches the model before an extension that is already attached; "
+                    "name it in the same using(…)"
+                )
+            for entry, make in patches[len(done) :]:
+                stack.enter_context(_Noted(entry, make))
+            self._patched[point] = order
+
+    def _restore_in_use(
+        self, in_use: tuple[Extension, ...], patched: dict[str, tuple[Extension, ...]]
+    ) -> None:
+        self._in_use, self._patched = in_use, patched
+
+    def make_scheduler(self, request: Request) -> SchedulerMixin:
+        """A fresh scheduler for a run: by the request's name, a copy of its object, or of the model's own."""
+        chosen = request.scheduler
+        if isinstance(chosen, str) or (chosen is None and request.spacing is not None):
+            return make_scheduler(
+                chosen or f"diffusers:{type(self.scheduler).__name__}",
+                spacing=request.spacing,
+                like=self.scheduler,
+                schedulers=self.registry.schedulers,
+                families=self.registry.families,
+                spacings=self.registry.spacings,
+            )
+        if request.spacing is not None:
+            raise PlanError("spacing= goes with a scheduler's name; a scheduler object has its own spacing")
+        return copy.deepcopy(self.scheduler if chosen is None else chosen)
+
+    def _encoder(self, run: Run, calls: Calls) -> Callable[[list[str]], Conditioning]:
+        inside = False
+
+        def encode(prompts: list[str]) -> Conditioning:
+            nonlocal inside
+            if inside or not calls.acts("encode_prompt"):
+                return self._encode_with_clip(prompts)
+            inside = True
+            try:
+                like = next(self.text_encoder.parameters())
+                answer = calls.encode_prompt(prompts, like, self.unet.config.cross_attention_dim, run)
+            finally:
+                inside = False
+            return self._encode_with_clip(prompts) if answer is None else answer
+
+        return encode
+
+    def _encode_with_clip(self, prompts: list[str]) -> Conditioning:
+        conditioning, cut = encode_with_clip(
+            prompts, self.tokenizer, self.text_encoder, self.device, self.text_encoder.dtype
+        )
+        for text in filter(None, cut):
+            logger.warning("the prompt is too long for the text encoder; cut off: %r", text)
+        return conditioning
+
+    def _decode(self, latents: Tensor, run: Run) -> list[Image]:
+        decoded = self.vae.decode(
+            latents / self.vae.config.scaling_factor, return_dict=False, generator=run.generators
+        )[0]
+        processor = VaeImageProcessor(vae_scale_factor=self.vae_scale_factor)
+        images: list[Image] = processor.postprocess(decoded, do_denormalize=[True] * len(decoded))
+        return images
+
+    def _stepper(self, on_step: Callable[[Progress], None] | None) -> Callable[[Run, Tensor], None]:
+        def step(run: Run, latents: Tensor) -> None:
+            if on_step is None or run.step is None:
+                return
+            progress = Progress(run.step.index, run.step.count, run.clock(), latents, self._preview)
+            on_step(progress)
+            if progress.cancelled:
+                raise RunCancelled(f"cancelled after step {run.step.index + 1} of {run.step.count}")
+
+        return step
+
+    def _preview(self, latents: Tensor) -> list[Image]:
+        latent_to_rgb = self.resource("latent to RGB", lambda: fit_latent_to_rgb(self.vae))
+        return preview_images(latents, latent_to_rgb, self.vae_scale_factor)
+
+
+class _Noted(AbstractContextManager[None]):
+    """An extension's context: errors on entering and leaving say whose it is, and it cannot swallow any."""
+
+    def __init__(self, entry: Entry, make: Callable[[], AbstractContextManager[Any] | None]) -> None:
+        self._entry = entry
+        self._context = make()
+
+    def __enter__(self) -> None:
+        if self._context is not None:
+            with torch.no_grad(), self._note("on entering"):
+                self._context.__enter__()
+
+    def __exit__(self, *exception: Any) -> None:
+        if self._context is not None:
+            with torch.no_grad(), self._note("on leaving"):
+                self._context.__exit__(*exception)
+
+    @contextmanager
+    def _note(self, when: str) -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:
+            error.add_note(f"in {describe(self._entry)}, {when}")
+            raise

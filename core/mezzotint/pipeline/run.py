@@ -1,0 +1,150 @@
+"""The state of one run: what hooks see, and when each part of it is valid."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..errors import MezzotintError
+from ..hooks.conditioning import Conditioning, Pass
+from .request import Request
+
+if TYPE_CHECKING:
+    import torch
+    from diffusers import SchedulerMixin
+    from PIL.Image import Image
+    from torch import Tensor
+
+    from ..hooks.guidance import Guidance
+    from ..planning.plan import Plan
+    from ..plugins.extension import Extension
+    from .pipeline import Pipeline
+
+State = TypeVar("State")
+
+
+@dataclass(frozen=True, eq=False)
+class LoopStep:
+    """Where the loop is. One step is one call of the U-Net; a Heun step of the solver is two."""
+
+    index: int
+    """From 0."""
+    count: int
+    timestep: Tensor
+    """0-d, as the U-Net gets it."""
+
+    @property
+    def fraction(self) -> float:
+        """`index / count`: 0 at the first step."""
+        return self.index / self.count
+
+
+@dataclass(eq=False)
+class Run:
+    """One run of a pipeline. Hooks may read everything and write only through what they return."""
+
+    pipe: Pipeline
+    request: Request
+    plan: Plan
+    generators: list[torch.Generator]
+    """One for each image, seeded `seed + k` on the CPU; drawing from them changes the picture."""
+    guidance: Guidance = field(init=False)
+    """Valid once `guidance` was asked, which comes first."""
+    scheduler: SchedulerMixin = field(init=False)
+    """Valid from `timesteps` on."""
+    clock: Clock = field(default_factory=lambda: Clock())
+    """Seconds since the loop began."""
+    step: LoopStep | None = None
+    """`None` before and after the loop."""
+    passes: tuple[Pass, ...] = ()
+    """The passes of this step; valid from `conditioning` to `unet_output`."""
+    outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What extensions publish, by label; becomes `Result.outputs`."""
+    _states: dict[int, tuple[Extension, object]] = field(default_factory=dict)
+    _encode: Callable[[list[str]], Conditioning] = field(init=False)
+
+    @property
+    def n(self) -> int:
+        """Images of the run."""
+        return self.request.image_count
+
+    def rows(self, pass_name: str) -> slice:
+        """Which batch rows of U-Net tensors belong to a pass of this step.
+
+        Raises:
+            KeyError: this step does not run that pass.
+        """
+        for position, pass_ in enumerate(self.passes):
+            if pass_.name == pass_name:
+                return slice(position * self.n, (position + 1) * self.n)
+        raise KeyError(pass_name)
+
+    def state(self, extension: Extension, make: Callable[[], State]) -> State:
+        """What an extension keeps during this run: made at the first call, the same object at later ones."""
+        if id(extension) not in self._states:
+            # The extension is kept with it, so that its id is not used again while the run lasts.
+            self._states[id(extension)] = (extension, make())
+        return self._states[id(extension)][1]  # type: ignore[return-value]
+
+    def publish(self, extension: Extension, **values: Any) -> None:
+        """Hand something back beside the pictures (maps, statistics): `result.outputs[label][name]`.
+
+        The label is the extension's name, with `#2`, `#3` … where a run uses several of it.
+        """
+        label = next(use.label for use in self.plan.uses if use.extension is extension)
+        self.outputs.setdefault(label, {}).update(values)
+
+    def encode(self, prompts: list[str]) -> Conditioning:
+        """Embeddings of further texts, one row each, through the run's `encode_prompt`.
+
+        Inside `encode_prompt` itself it is the pipeline's own encoder, so that an extension can build on it.
+        """
+        return self._encode(prompts)
+
+
+class RunCancelled(MezzotintError):
+    """`Progress.cancel` was called; the model is as it was before the run."""
+
+
+@dataclass(eq=False)
+class Progress:
+    """What `on_step` receives after each step."""
+
+    index: int
+    """From 0."""
+    count: int
+    seconds: float
+    """Since the loop began."""
+    latents: Tensor
+    """(n, c, h, w) after this step."""
+    _preview: Callable[[Tensor], list[Image]]
+    cancelled: bool = False
+
+    @property
+    def seconds_left(self) -> float:
+        """Estimate from the steps so far."""
+        return self.seconds / (self.index + 1) * (self.count - self.index - 1)
+
+    def preview(self) -> list[Image]:
+        """Small, rough pictures of the latents as they are: a linear map to RGB, no VAE."""
+        return self._preview(self.latents)
+
+    def cancel(self) -> None:
+        """Stop the run before the next step; the caller of the pipeline gets `RunCancelled`."""
+        self.cancelled = True
+
+
+class Clock:
+    """Seconds since it was made or last started."""
+
+    def __init__(self) -> None:
+        self.start()
+
+    def start(self) -> None:
+        """Begin at zero."""
+        self._start = time.perf_counter()
+
+    def __call__(self) -> float:
+        return time.perf_counter() - self._start

@@ -1,0 +1,1 @@
+"""From extensions to a plan, and from a plan to checked calls."""

@@ -1,0 +1,1 @@
+"""Plugins: found, guarded, registered; what they provide; the settings that switch them on and off."""

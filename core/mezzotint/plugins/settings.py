@@ -1,0 +1,102 @@
+"""What the person decided about plugins: which are off, which alone may load, whether failures are fatal.
+
+From the environment (`MEZZOTINT_PLUGINS`, `MEZZOTINT_DISABLE`, `MEZZOTINT_STRICT`) and from a TOML file,
+`config.toml` in the platform's configuration folder or at `MEZZOTINT_CONFIG`:
+
+    [plugins]
+    disabled = ["freeu"]
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import MezzotintError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Decisions that hold for every pipeline of this person."""
+
+    disabled: Mapping[str, str]
+    """Name of a plugin or distribution → who said so."""
+    only: frozenset[str] | None = None
+    """If given, no other plugin is imported."""
+    strict: bool = False
+    """Whether a plugin that fails to load is an error instead of a row in the listing."""
+
+    def reason_to_skip(self, plugin: str, distribution: str) -> str | None:
+        """Why a plugin must not be imported, or `None`."""
+        names = {_canonical(plugin), _canonical(distribution)}
+        for name, who in self.disabled.items():
+            if _canonical(name) in names:
+                return f"disabled by {who}"
+        if self.only is not None and not names & {_canonical(name) for name in self.only}:
+            return "not in MEZZOTINT_PLUGINS"
+        return None
+
+
+def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
+    """The settings in force.
+
+    Raises:
+        MezzotintError: the configuration file is not valid TOML or has another shape.
+    """
+    path = config_path(environ)
+    disabled = {name: str(path) for name in read_disabled(path)}
+    disabled |= dict.fromkeys(_split(environ.get("MEZZOTINT_DISABLE", "")), "MEZZOTINT_DISABLE")
+    only = environ.get("MEZZOTINT_PLUGINS")
+    return Settings(
+        disabled,
+        None if only is None else frozenset(_split(only)),
+        environ.get("MEZZOTINT_STRICT", "") not in ("", "0"),
+    )
+
+
+def config_path(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where the configuration file is, or would be."""
+    from platformdirs import user_config_path
+
+    return Path(environ.get("MEZZOTINT_CONFIG") or user_config_path("mezzotint") / "config.toml")
+
+
+def read_disabled(path: Path) -> list[str]:
+    """Names that a configuration file disables; none where it is absent."""
+    names = _read(path).get("plugins", {}).get("disabled", [])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise MezzotintError(f"{path}: [plugins] disabled must be a list of names")
+    return names
+
+
+def write_disabled(path: Path, names: list[str]) -> None:
+    """Store the names to disable and keep the rest of the file's values."""
+    import tomli_w
+
+    content = _read(path)
+    content.setdefault("plugins", {})["disabled"] = sorted(set(names))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".new")
+    temporary.write_text(tomli_w.dumps(content), encoding="utf-8")
+    temporary.replace(path)
+
+
+def _read(path: Path) -> dict[str, dict[str, object]]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise MezzotintError(f"{path} is not valid TOML: {error}") from None
+
+
+def _canonical(name: str) -> str:
+    """`Mezzotint_LoRA` and `mezzotint-lora` are one distribution."""
+    return name.lower().replace("_", "-").replace(".", "-")
+
+
+def _split(names: str) -> list[str]:
+    return [name.strip() for name in names.split(",") if name.strip()]

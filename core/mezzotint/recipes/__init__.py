@@ -1,0 +1,1 @@
+"""Everything needed to make an image again: recipes, image files, replay."""

@@ -1,0 +1,1 @@
+"""Where hooks enter the U-Net."""
