@@ -46,7 +46,9 @@ def no_op(number: int) -> type[Extension]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--extensions", type=int, default=20)
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--repeats", type=int, default=15)
@@ -59,7 +61,13 @@ def main() -> None:
 
     def seconds_a_step(use: list[Extension]) -> float:
         marks: list[float] = []
-        pipe("a cat", steps=options.steps, seed=1, use=use, on_step=lambda progress: marks.append(time.thread_time()))
+        pipe(
+            "a cat",
+            steps=options.steps,
+            seed=1,
+            use=use,
+            on_step=lambda progress: marks.append(time.thread_time()),
+        )
         return (marks[-1] - marks[0]) / (len(marks) - 1)
 
     torch.set_num_threads(1)

@@ -24,7 +24,9 @@ from machine import describe_machine
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", type=Path, help="a diffusers folder; default: a random model")
     parser.add_argument("--pairs", type=int, default=40)
     parser.add_argument("--steps", type=int, default=10)
@@ -36,7 +38,9 @@ def main() -> None:
         assert torch.equal(ours(), theirs()), "the latents differ: this is not a comparison of equals"
         ratios, seconds = measure(ours, theirs, options.pairs)
     low, high = bootstrap(ratios)
-    print(f"mezzotint {seconds[0]:.4f} s, diffusers {seconds[1]:.4f} s (medians of {len(ratios)}, {options.steps} steps)")
+    print(
+        f"mezzotint {seconds[0]:.4f} s, diffusers {seconds[1]:.4f} s (medians of {len(ratios)}, {options.steps} steps)"
+    )
     print(f"ratio {statistics.median(ratios):.4f}, 95 % interval {low:.4f} to {high:.4f}")
 
 
@@ -44,7 +48,9 @@ def random_model(folder: Path) -> Path:
     """A random model of a few million parameters."""
     from mezzotint.testing import save_tiny_model
 
-    return save_tiny_model(folder, block_out_channels=(128, 256), layers_per_block=2, attention_head_dim=8, norm_num_groups=32)
+    return save_tiny_model(
+        folder, block_out_channels=(128, 256), layers_per_block=2, attention_head_dim=8, norm_num_groups=32
+    )
 
 
 def runners(model: Path, steps: int) -> tuple[Callable[[], torch.Tensor], Callable[[], torch.Tensor]]:
@@ -66,7 +72,13 @@ def runners(model: Path, steps: int) -> tuple[Callable[[], torch.Tensor], Callab
             return values
 
         generator = torch.Generator("cpu").manual_seed(1)
-        stock("a cat", num_inference_steps=steps, guidance_scale=5.0, generator=generator, callback_on_step_end=keep)
+        stock(
+            "a cat",
+            num_inference_steps=steps,
+            guidance_scale=5.0,
+            generator=generator,
+            callback_on_step_end=keep,
+        )
         return latents[0]
 
     return ours, theirs

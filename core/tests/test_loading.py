@@ -169,7 +169,8 @@ def test_unknown_device_and_dtype(model):
 
 
 def test_bfloat16_is_used_when_asked_for_and_where_the_cpu_is_fast(model, monkeypatch):
-    from mezzotint.models import device, load
+    from mezzotint import load
+    from mezzotint.models import device
 
     assert load(model, dtype="bfloat16").dtype is torch.bfloat16
     assert load(model).dtype is torch.float32

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 SD = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
-STEPS = 6
+STEPS = 5
 CASES = [
     ("euler", "EulerDiscreteScheduler", {}),
     ("heun", "HeunDiscreteScheduler", {}),

@@ -41,7 +41,7 @@ def test_the_error_falls_with_the_declared_order(spec, mixture, grid):
     if spec.name in ("ipndm", "gradient-estimation") and grid.__name__ == "exponential":
         # Of higher order where the steps are equal, or slow to become linear.
         expected = {"ipndm": 2, "gradient-estimation": 1}[spec.name]
-    *_, observed = slopes(spec, mixture, grid, (80, 160), options_without_noise(spec))
+    *_, observed = slopes(spec, mixture, grid, (128, 256), options_without_noise(spec))
     assert observed == pytest.approx(expected, abs=0.15)
 
 
@@ -64,7 +64,7 @@ def test_the_error_falls_with_the_declared_order(spec, mixture, grid):
 )
 def test_options_change_the_order_as_they_say(name, changes, expected, mixture, grid):
     (spec,) = (spec for spec in SOLVERS if spec.name == name)
-    *_, observed = slopes(spec, mixture, grid, (80, 160), options_without_noise(spec) | changes)
+    *_, observed = slopes(spec, mixture, grid, (128, 256), options_without_noise(spec) | changes)
     assert observed == pytest.approx(expected, abs=0.15)
 
 

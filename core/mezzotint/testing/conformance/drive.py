@@ -72,7 +72,7 @@ class Model:
 
     problem: Problem
     frame: Frame
-    prediction_type: str = "epsilon"
+    prediction_type: str
 
     def __call__(self, x: Tensor, timestep: float) -> Tensor:
         """What a trained network would answer at `x`, in the frame's scale; of the dtype of `x`."""
@@ -88,6 +88,12 @@ class Model:
             "flow_prediction": noise - denoised,
         }
         return answers[self.prediction_type].to(x.dtype)
+
+
+def perfect_model(problem: Problem, scheduler: Any, frame: Frame) -> Model:
+    """The model that this scheduler's configuration expects."""
+    usual = "flow_prediction" if frame.flow else "epsilon"
+    return Model(problem, frame, scheduler.config.get("prediction_type") or usual)
 
 
 @dataclass(frozen=True, eq=False)

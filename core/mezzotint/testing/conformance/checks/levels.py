@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from ..draws import Draws
-from ..drive import Frame, Model, Turn, first_sample, frame_of, seeded, turns
+from ..drive import Frame, Turn, first_sample, frame_of, perfect_model, seeded, turns
 from ..finding import Finding, judge, not_applicable
 from ..problems import POINT, fixed_noise
 from ..subject import Subject
@@ -99,7 +99,9 @@ def _run(
     else:
         x = first_sample(scheduler, noise)
     with Draws() as draws:
-        ran = list(turns(scheduler, Model(POINT, frame), x, generator=seeded(1), start=start))
+        ran = list(
+            turns(scheduler, perfect_model(POINT, scheduler, frame), x, generator=seeded(1), start=start)
+        )
     return ran, draws.count
 
 

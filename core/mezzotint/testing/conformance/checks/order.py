@@ -11,7 +11,7 @@ import math
 from functools import lru_cache
 
 from ..convergence import Convergence, converge
-from ..drive import Model, first_sample, frame_of, turns
+from ..drive import first_sample, frame_of, perfect_model, turns
 from ..finding import Finding, judge, not_applicable
 from ..grids import ALTERNATING, EXPONENTIAL, GRIDS, SIGMA_MAX, SIGMA_MIN, Grid
 from ..problems import MIXTURE, largest_error, spread
@@ -114,7 +114,7 @@ def scheduler_error(subject: Subject, grid: Grid, n: int) -> float:
     if frame is None:
         return math.nan
     start = first_sample(scheduler, spread() / SIGMA_MAX)
-    ran = list(turns(scheduler, Model(MIXTURE, frame), start))
+    ran = list(turns(scheduler, perfect_model(MIXTURE, scheduler, frame), start))
     first, last = ran[0], ran[-1]
     begun = first.seen.double() / frame(first.timestep)[0]
     ended = last.seen.double() / frame(last.timestep)[0]

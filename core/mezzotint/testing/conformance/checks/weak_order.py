@@ -14,7 +14,7 @@ import torch
 
 from ..convergence import Convergence, converge
 from ..draws import Draws, impulses, zeros
-from ..drive import Model, first_sample, frame_of, turns
+from ..drive import first_sample, frame_of, perfect_model, turns
 from ..finding import Finding, judge, not_applicable
 from ..grids import ALTERNATING, EXPONENTIAL, SIGMA_MAX, SIGMA_MIN, Grid
 from ..problems import GAUSSIAN
@@ -99,7 +99,7 @@ def _scheduler_error(subject: Subject, grid: Grid, n: int) -> float:
     frame = frame_of(rehearsal)
     if frame is None:
         return math.nan
-    model = Model(GAUSSIAN, frame)
+    model = perfect_model(GAUSSIAN, rehearsal, frame)
     with Draws(zeros) as draws:
         for _ in turns(rehearsal, model, torch.zeros(1, 1, 1, 1, dtype=torch.float64)):
             pass
