@@ -42,7 +42,8 @@ def denoise(run: Run, calls: Calls, on_step: Callable[[Run, Tensor], None]) -> T
         _latent_shape(run), run.generators, pipe.device, prompts["positive"].embeddings.dtype
     )
     first = calls.initial_latents(noise, scheduler, run) if calls.acts("initial_latents") else None
-    latents = noise * scheduler.init_noise_sigma if first is None else first
+    # Flow-matching schedulers of diffusers have no such attribute: theirs is 1.
+    latents = noise * getattr(scheduler, "init_noise_sigma", 1.0) if first is None else first
 
     extra = _step_arguments(scheduler, run)
     timestep_cond = guidance_embedding(run, latents.dtype)

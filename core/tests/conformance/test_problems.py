@@ -1,6 +1,7 @@
 """The exact problems are exact: checked against each other, and against an integration by brute force."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -49,12 +50,12 @@ def test_grids_fall_from_sigma_max_to_sigma_min_exactly(grid):
     assert len(levels) == 65
     assert levels[0] == SIGMA_MAX
     assert levels[-1] == SIGMA_MIN
-    assert all(later < earlier for earlier, later in zip(levels, levels[1:], strict=False))
+    assert all(later < earlier for earlier, later in pairwise(levels))
 
 
 def test_steps_of_the_alternating_grid_alternate_one_to_three():
     logs = [math.log(level) for level in ALTERNATING(8)]
-    steps = [earlier - later for earlier, later in zip(logs, logs[1:], strict=False)]
+    steps = [earlier - later for earlier, later in pairwise(logs)]
     assert [step / steps[0] for step in steps] == pytest.approx([1, 3] * 4)
     assert ALTERNATING(8)[::2] == pytest.approx(EXPONENTIAL(4))
 

@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from diffusers import EulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler
+from mezzotint.errors import RequestError
 from mezzotint.testing.conformance import CHECKS, check_scheduler, subject_of
 from small_scheduler import SmallScheduler
 
@@ -215,3 +217,22 @@ def test_a_report_says_what_failed_where_and_what_to_do():
     with pytest.raises(AssertionError, match=r"FixedStride fails 1 check:\nlevels: failed: .*\n.*by index"):
         report.raise_if_failed()
     assert "1 failed (levels)" in str(report.card)
+
+
+def test_flow_schedulers_are_put_on_a_grid_by_their_sigmas():
+    report = check_scheduler(FlowMatchEulerDiscreteScheduler, accuracy_order=1)
+    report.raise_if_failed()
+    assert report["order-alternating"].numbers["order"] == pytest.approx(1, abs=0.15)
+    assert report["levels"].outcome == "passed"
+
+
+def test_a_scheduler_object_is_made_again_with_its_config():
+    euler = EulerDiscreteScheduler(prediction_type="v_prediction", timestep_spacing="trailing")
+    before = str(dict(euler.config))
+    check_scheduler(euler, accuracy_order=1).raise_if_failed()
+    assert str(dict(euler.config)) == before
+
+
+def test_what_is_no_scheduler_is_refused():
+    with pytest.raises(RequestError, match="is no solver, no spacing and no scheduler"):
+        check_scheduler("euler")

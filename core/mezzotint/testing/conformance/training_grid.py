@@ -38,7 +38,8 @@ def on_grid(subject: Subject, grid: Grid, n: int) -> Any:
         RequestError: its timesteps turn out to be others.
     """
     levels = list(grid(n))
-    if not subject.takes("trained_betas"):
+    usual = frame_of(subject.make())
+    if (usual is not None and usual.flow) or not subject.takes("trained_betas"):
         return _flow_on(subject, levels)
     cumulative = [1 / (1 + level**2) for level in reversed(levels)]
     betas = [1 - later / earlier for earlier, later in pairwise([1.0, *cumulative])]
