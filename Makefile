@@ -13,7 +13,7 @@ help:
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
 demo: $(STAMP) ## make pictures from text and print where they are
-	$(BIN)/python -m mezzotint generate "3d render of a ghost" "flat icon of a red apple" -n 2 --seed 7 --grid --output demo
+	$(BIN)/python -m mezzotint generate "3d render of a ghost" "flat icon of a red apple" -n 2 --seed 7 --scheduler dpmpp-2m --spacing karras --grid --output demo
 
 test: $(STAMP) ## run every test
 	$(BIN)/python -m pytest
@@ -21,7 +21,7 @@ test: $(STAMP) ## run every test
 check: $(STAMP) ## format, lint, types, import contract
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	cd core && ../$(BIN)/mypy
+	cd core && ../$(BIN)/mypy --config-file ../pyproject.toml
 	$(BIN)/lint-imports
 
 format: $(STAMP) ## rewrite the code as `make check` wants it
