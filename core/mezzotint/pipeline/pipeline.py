@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 import torch
 from diffusers import AutoencoderKL, SchedulerMixin, UNet2DConditionModel
@@ -33,7 +33,7 @@ from ..scheduling import make_scheduler
 from ..unet.attach import attached
 from .denoise import denoise
 from .preview import fit_latent_to_rgb, preview_images
-from .request import Request, resolve
+from .request import Request, RequestOptions, resolve
 from .result import Result
 from .run import Clock, Progress, Run, RunCancelled
 
@@ -154,7 +154,17 @@ class Pipeline:
             RunCancelled: `on_step` cancelled.
         """
         with self._turn():
-            request = self._resolve(prompt, negative, steps, scheduler, spacing, guidance, seed, n, size)
+            options: RequestOptions = {
+                "negative": negative,
+                "steps": steps,
+                "scheduler": scheduler,
+                "spacing": spacing,
+                "guidance": guidance,
+                "seed": seed,
+                "n": n,
+                "size": size,
+            }
+            request = self._request(prompt, options)
             plan = self._plan(request, use)
             return self._run(request, plan, on_step)
 
@@ -162,21 +172,12 @@ class Pipeline:
         self,
         prompt: str | Sequence[str] = "",
         *,
-        negative: str | Sequence[str] | None = None,
-        steps: int | None = None,
-        scheduler: str | SchedulerMixin | None = None,
-        spacing: str | None = None,
-        guidance: float | None = None,
-        seed: int | None = None,
-        n: int = 1,
-        size: tuple[int, int] | None = None,
         use: Extension | Sequence[Extension] = (),
+        **options: Unpack[RequestOptions],
     ) -> Plan:
         """What a call with these values would do, without doing it: `plan.explain()` prints it."""
         with self._lock:
-            return self._plan(
-                self._resolve(prompt, negative, steps, scheduler, spacing, guidance, seed, n, size), use
-            )
+            return self._plan(self._request(prompt, options), use)
 
     @contextmanager
     def using(self, *extensions: Extension) -> Iterator[Pipeline]:
@@ -206,31 +207,13 @@ class Pipeline:
         with self._lock:
             self._resources.clear()
 
-    def _resolve(
-        self,
-        prompt: str | Sequence[str],
-        negative: str | Sequence[str] | None,
-        steps: int | None,
-        scheduler: str | SchedulerMixin | None,
-        spacing: str | None,
-        guidance: float | None,
-        seed: int | None,
-        n: int,
-        size: tuple[int, int] | None,
-    ) -> Request:
+    def _request(self, prompt: str | Sequence[str], options: RequestOptions) -> Request:
         return resolve(
             prompt,
-            negative=negative,
-            steps=steps,
-            scheduler=scheduler,
-            spacing=spacing,
-            guidance=guidance,
-            seed=seed,
-            n=n,
-            size=size,
             defaults=self.source.defaults,
             native_size=self.native_size,
             size_multiple=self.vae_scale_factor,
+            **options,
         )
 
     @contextmanager

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypedDict, TypeVar
 
 from ..errors import RequestError
 from ..plugins.specs import RunDefaults
@@ -19,6 +19,19 @@ Value = TypeVar("Value")
 
 MAX_SEED = 2**63 - 1
 FALLBACK = RunDefaults(steps=30, guidance=7.5, negative="")
+
+
+class RequestOptions(TypedDict, total=False):
+    """The keywords of a call besides the prompt; what is absent or `None` comes from the model."""
+
+    negative: str | Sequence[str] | None
+    steps: int | None
+    scheduler: str | SchedulerMixin | None
+    spacing: str | None
+    guidance: float | None
+    seed: int | None
+    n: int
+    size: tuple[int, int] | None
 
 
 @dataclass(frozen=True)
