@@ -49,12 +49,12 @@ class NoiseSchedule:
 
     def sigma_at(self, timestep: float) -> float:
         """σ of a training timestep; between two, log σ is interpolated (for flow models σ_model)."""
+        if float(timestep).is_integer():
+            return float(self.sigmas[int(timestep)])
         import numpy as np
 
         levels = np.log(self.sigmas) if self.kind == "vp" else self.sigmas / (1 + self.sigmas)
         level = float(np.interp(timestep, np.arange(len(levels)), levels))
-        if float(timestep).is_integer():
-            return float(self.sigmas[int(timestep)])
         return math.exp(level) if self.kind == "vp" else level / (1 - level)
 
     def sigma_of_timestep(self, timestep: float) -> float:

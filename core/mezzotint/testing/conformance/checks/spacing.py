@@ -22,7 +22,7 @@ NEEDED_STEPS = 20
 """Numbers of steps that no spacing may refuse; above, it may raise a `RequestError`."""
 SOME_STEPS = (*range(1, 33), 50, 64, 99, 100, 101, 128, 200, 250, 333, 499, 500, 501, 999, 1000)
 """Asked about first, and with other noise schedules than Stable Diffusion's."""
-SECONDS = 6.0
+SECONDS = 3.0
 """Of processor time for the others; a slow spacing is not asked about all, and the finding says so."""
 
 

@@ -11,7 +11,7 @@ import torch
 from ..finding import Finding, judge
 from ..subject import Subject
 
-SECONDS = 5.0
+SECONDS = 3.0
 """Of processor time for laying out; a slow scheduler is not asked about the larger n, and the finding says so."""
 STEPS = (*range(1, 61), 75, 100, 150, 200, 250, 333, 500)
 
