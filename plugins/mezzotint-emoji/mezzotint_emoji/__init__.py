@@ -17,6 +17,10 @@ def models() -> list[ModelSpec]:
             description="emoji of animals, food, objects, places and faces in the styles of four open sets, 64 px",
             licence="Apache-2.0; art under MIT and Apache-2.0, see NOTICE",
             defaults=RunDefaults(steps=20, guidance=4.0),
-            example_prompts=("3d render of a ghost", "flat icon of a red apple", "cartoon emoji of a cat face"),
+            example_prompts=(
+                "3d render of a ghost",
+                "flat icon of a red apple",
+                "cartoon emoji of a cat face",
+            ),
         )
     ]

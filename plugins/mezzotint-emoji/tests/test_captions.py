@@ -2,7 +2,6 @@ from collections import Counter
 
 import numpy as np
 import pytest
-
 from mezzotint_emoji.recipe.captions import draw_caption, full_caption
 from mezzotint_emoji.recipe.manifest import Picture, code_points
 
@@ -31,7 +30,9 @@ def test_a_tenth_of_the_captions_is_empty_for_guidance():
 
 
 def test_captions_are_the_same_for_the_same_seed():
-    first, second = ([draw_caption(picture(), np.random.default_rng([7, k])) for k in range(50)] for _ in "ab")
+    first, second = (
+        [draw_caption(picture(), np.random.default_rng([7, k])) for k in range(50)] for _ in "ab"
+    )
     assert first == second
 
 

@@ -3,7 +3,6 @@ import json
 import pytest
 import torch
 from diffusers import ControlNetModel, DDIMScheduler, EulerDiscreteScheduler, StableDiffusionPipeline
-
 from mezzotint_emoji.recipe import export as export_module
 from mezzotint_emoji.recipe.networks import make_scheduler, make_text_encoder, make_unet, make_vae
 from mezzotint_emoji.recipe.tokenizer import byte_symbols, save_tokenizer
@@ -53,7 +52,11 @@ def test_other_schedulers_take_the_configuration(scheduler):
 def test_a_controlnet_starts_from_the_unet():
     unet = make_unet()
     controlnet = ControlNetModel.from_unet(unet)
-    x, t, text = torch.randn(1, 12, 8, 8), torch.tensor([5]), torch.randn(1, 32, unet.config.cross_attention_dim)
+    x, t, text = (
+        torch.randn(1, 12, 8, 8),
+        torch.tensor([5]),
+        torch.randn(1, 32, unet.config.cross_attention_dim),
+    )
     down, mid = controlnet(x, t, text, torch.randn(1, 3, 64, 64), return_dict=False)
     out = unet(x, t, text, down_block_additional_residuals=down, mid_block_additional_residual=mid).sample
     assert torch.equal(out, unet(x, t, text).sample)  # zero convolutions at the start

@@ -5,12 +5,18 @@ from mezzotint_emoji.recipe.split import split_of
 
 def test_the_split_is_the_published_one():
     assert [split_of(base, "3d") for base in ("1f47b", "1f68c", "1f355")] == ["train", "train", "train"]
-    assert Counter(split_of(f"{code:x}", "3d") for code in range(0x1F300, 0x1F700)) == {"train": 920, "pair": 58, "concept": 46}
+    assert Counter(split_of(f"{code:x}", "3d") for code in range(0x1F300, 0x1F700)) == {
+        "train": 920,
+        "pair": 58,
+        "concept": 46,
+    }
 
 
 def test_a_held_out_concept_is_held_out_in_every_style():
     codes = [f"{code:x}" for code in range(0x1F300, 0x1F700)]
-    concepts = {style: {c for c in codes if split_of(c, style) == "concept"} for style in ("3d", "flat", "noto")}
+    concepts = {
+        style: {c for c in codes if split_of(c, style) == "concept"} for style in ("3d", "flat", "noto")
+    }
     assert concepts["3d"] == concepts["flat"] == concepts["noto"] != set()
 
 

@@ -2,11 +2,18 @@ import os
 from pathlib import Path
 
 import pytest
+from mezzotint_emoji.recipe.tokenizer import byte_symbols, clip_merges, prune, save_tokenizer, segment
 from transformers import CLIPTokenizer
 
-from mezzotint_emoji.recipe.tokenizer import byte_symbols, clip_merges, prune, save_tokenizer, segment
-
-MERGES = [("o", "s"), ("g", "h"), ("a", "n"), ("os", "t</w>"), ("gh", "ost</w>"), ("an", "t</w>"), ("t", "an")]
+MERGES = [
+    ("o", "s"),
+    ("g", "h"),
+    ("a", "n"),
+    ("os", "t</w>"),
+    ("gh", "ost</w>"),
+    ("an", "t</w>"),
+    ("t", "an"),
+]
 WORDS = ["ghost", "ant", "post"]
 
 
@@ -43,7 +50,9 @@ def test_pruned_clip_cuts_all_captions_as_full_clip_does(tmp_path):
     from mezzotint_emoji.recipe.sources import CLIP_BPE
 
     work = Path(os.environ["MEZZOTINT_EMOJI_WORK"])
-    vocabulary = work / "packages" / "unpacked" / CLIP_BPE.folder / "open_clip" / "bpe_simple_vocab_16e6.txt.gz"
+    vocabulary = (
+        work / "packages" / "unpacked" / CLIP_BPE.folder / "open_clip" / "bpe_simple_vocab_16e6.txt.gz"
+    )
     save_tokenizer(clip_merges(vocabulary), tmp_path)
     full, pruned = CLIPTokenizer.from_pretrained(tmp_path), CLIPTokenizer.from_pretrained(work / "tokenizer")
     assert len(full) == 49408

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 import torch
-from torch import nn
-
+from mezzotint_emoji.recipe.parallel import Shares
 from mezzotint_emoji.recipe.trainer import Batch, Schedule, Training, batch_at, train
+from torch import nn
 
 SCHEDULE = Schedule(steps=6, batch=4, learning_rate=1e-2, warmup=2)
 WEIGHTS = np.ones(10, int)
@@ -14,17 +14,17 @@ def make_training(folder) -> Training:
     return Training(nn.Linear(3, 3), SCHEDULE, folder)
 
 
-def loss_of(training: Training):
-    def loss(batch: Batch) -> dict[str, torch.Tensor]:
-        x = torch.randn(len(batch.indices), 3, generator=batch.generator) + float(batch.random.random())
-        return {"loss": (training.network(x) - x).square().mean()}
-
-    return loss
+def inputs_of(batch: Batch) -> tuple[torch.Tensor]:
+    return (torch.randn(len(batch.indices), 3, generator=batch.generator) + float(batch.random.random()),)
 
 
-def run(folder, until: int | None = None) -> Training:
+def loss(network: nn.Module, x: torch.Tensor) -> dict[str, torch.Tensor]:
+    return {"loss": (network(x) - x).square().mean()}
+
+
+def run(folder, until: int | None = None, threads: int = 2) -> Training:
     training = make_training(folder)
-    train(training, loss_of(training), WEIGHTS, until=until)
+    train(training, inputs_of, loss, WEIGHTS, until=until, threads=threads)
     return training
 
 
@@ -39,9 +39,15 @@ def test_a_resumed_run_gives_the_same_bits(tmp_path):
 
 def test_an_interrupted_write_leaves_the_last_checkpoint(tmp_path, monkeypatch):
     training = run(tmp_path, until=3)
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        training.save()
+    training.step = 5
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.replace", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            training.save()
     assert make_training(tmp_path).step == 3
 
 
@@ -55,3 +61,14 @@ def test_learning_rate_rises_then_falls():
     rates = [SCHEDULE.learning_rate_at(step) for step in range(SCHEDULE.steps)]
     assert rates[0] < rates[1] == max(rates)
     assert rates[1:] == sorted(rates[1:], reverse=True)
+
+
+def test_shares_of_a_batch_give_the_gradients_of_the_whole():
+    x = torch.randn(4, 3)
+    gradients = []
+    for count in (1, 2):
+        torch.manual_seed(0)
+        network = nn.Linear(3, 3)
+        Shares(network, count).backward(loss, (x,))
+        gradients.append(network.weight.grad)
+    assert torch.allclose(*gradients, atol=1e-6)

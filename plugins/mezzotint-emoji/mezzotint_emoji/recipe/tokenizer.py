@@ -9,6 +9,7 @@ import gzip
 import json
 import re
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 
 MAX_LENGTH = 32
@@ -41,7 +42,7 @@ def segment(word: str, ranks: dict[Merge, int]) -> tuple[list[str], list[Merge]]
     pieces[-1] += "</w>"
     used: list[Merge] = []
     while len(pieces) > 1:
-        best = min(zip(pieces, pieces[1:], strict=False), key=lambda pair: ranks.get(pair, len(ranks)))
+        best = min(pairwise(pieces), key=lambda pair: ranks.get(pair, len(ranks)))
         if best not in ranks:
             break
         used.append(best)

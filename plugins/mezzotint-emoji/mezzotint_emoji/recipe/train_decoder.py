@@ -17,7 +17,7 @@ from .train_vae import SCHEDULE as VAE_SCHEDULE
 from .train_vae import augment, measure, reconstruction_loss, to_tensor
 from .trainer import Batch, Schedule, Training, train
 
-SCHEDULE = replace(VAE_SCHEDULE, steps=1500, learning_rate=6e-4, seed=1)
+SCHEDULE = replace(VAE_SCHEDULE, steps=800, learning_rate=6e-4, seed=1)
 LATENT_NOISE = 0.05  # of a deviation of 1: what the U-Net gives is never quite a latent of the encoder
 
 

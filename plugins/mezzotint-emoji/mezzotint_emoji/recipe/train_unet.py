@@ -14,7 +14,7 @@ from .networks import make_scheduler, make_text_encoder, make_unet
 from .train_vae import encode
 from .trainer import Batch, Schedule, Training, train
 
-SCHEDULE = Schedule(steps=9000, batch=32, learning_rate=7e-4, warmup=200, ema=0.999)
+SCHEDULE = Schedule(steps=9600, batch=32, learning_rate=7e-4, warmup=200, ema=0.999)
 STYLE_WEIGHTS = {
     "3d": 2
 }  # pictures of this style come twice an epoch: it is what no style phrase should give
