@@ -13,10 +13,14 @@ help:
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
 demo: $(STAMP) ## make pictures from text and print where they are
-	$(BIN)/python -m mezzotint generate "3d render of a ghost" "flat icon of a red apple" -n 2 --seed 7 --scheduler dpmpp-2m --spacing karras --grid --output demo
+	$(BIN)/python -m mezzotint generate \
+		"flat icon of a red apple" "3d render of strawberry" "3d render of cactus" "3d render of a rocket" \
+		"3d render of panda" "3d render of doughnut" "3d render of bus" "3d render of rainbow" \
+		"flat icon of ghost" "cartoon emoji of crying face" "3d render of sunflower" "red heart" \
+		--scheduler dpmpp-2m --spacing karras --seed 7 --grid --output demo/
 
 test: $(STAMP) ## run every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto
 
 check: $(STAMP) ## format, lint, types, import contract
 	$(BIN)/ruff format --check .

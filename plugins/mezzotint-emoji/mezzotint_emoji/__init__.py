@@ -9,14 +9,14 @@ MODEL = Path(__file__).parent / "model"
 
 @hookimpl
 def models() -> list[ModelSpec]:
-    """The model `emoji`: 64 px pictures in four drawing styles."""
+    """The model `emoji`: 64 px pictures in three drawing styles."""
     return [
         ModelSpec(
             name="emoji",
             path=MODEL,
-            description="emoji of animals, food, objects, places and faces in the styles of four open sets, 64 px",
+            description="emoji of animals, food, objects, places and faces in the styles of three open sets, 64 px",
             licence="Apache-2.0; art under MIT and Apache-2.0, see NOTICE",
-            defaults=RunDefaults(steps=20, guidance=4.0),
+            defaults=RunDefaults(steps=20, guidance=3.5),
             example_prompts=(
                 "3d render of a ghost",
                 "flat icon of a red apple",
