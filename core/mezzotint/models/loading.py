@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,10 @@ COMPONENTS = {
     "scheduler": ("diffusers", ()),
 }
 """What a folder of Stable Diffusion 1.x shape names in `model_index.json`: library and classes."""
+
+
+_ONE_AT_A_TIME = threading.Lock()
+"""diffusers patches torch's `Module` for the whole process while it opens a model; two at once leave it patched."""
 
 
 def load(
@@ -101,13 +106,23 @@ def open_folder(folder: Path, dtype: torch.dtype) -> Components:
     """
     index = _read_json(folder / "model_index.json", "a diffusers folder has one")
     classes = {name: _component_class(folder, index, name) for name in COMPONENTS}
-    for name in ("unet", "vae", "text_encoder"):
-        config = _read_json(folder / name / "config.json", f"it describes the {name}")
-        check_shapes(classes[name], config, find_weights(folder / name))
-    loaded = {name: _load_component(folder, name, cls, dtype) for name, cls in classes.items()}
+    with _ONE_AT_A_TIME:
+        for name in ("unet", "vae", "text_encoder"):
+            config = _read_json(folder / name / "config.json", f"it describes the {name}")
+            check_shapes(classes[name], config, find_weights(folder / name))
+        loaded = {name: _load_component(folder, name, cls, dtype) for name, cls in classes.items()}
     components = Components(**loaded)
+    _correct_like_diffusers(components.scheduler)
     _check_fit(folder, components)
     return components
+
+
+def _correct_like_diffusers(scheduler: Any) -> None:
+    """What `StableDiffusionPipeline` changes about old scheduler configurations when it opens a folder."""
+    if scheduler.config.get("steps_offset", 1) != 1:
+        scheduler.register_to_config(steps_offset=1)
+    if scheduler.config.get("clip_sample", False) is True:
+        scheduler.register_to_config(clip_sample=False)
 
 
 def _component_class(folder: Path, index: dict[str, Any], name: str) -> type:

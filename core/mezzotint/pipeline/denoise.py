@@ -95,6 +95,11 @@ def _predict(
         **extra,
         return_dict=False,
     )[0]
+    expected = (sample.shape[0], unet.config.out_channels, *sample.shape[2:])
+    if prediction.shape != expected:
+        raise RequestError(
+            f"the U-Net returned {tuple(prediction.shape)}, expected {expected}: an extension changed a shape inside"
+        )
     return calls.unet_output(prediction, timestep, run)
 
 

@@ -55,6 +55,8 @@ class Pipeline:
         self.source = source
         self._lock = threading.RLock()
         self._running = False
+        self._cache_lock = threading.RLock()
+        self._attached: list[ExitStack] = []
         self._in_use: tuple[Extension, ...] = ()
         self._patched: dict[str, tuple[Extension, ...]] = dict.fromkeys(PATCHES, ())
         self._resources: dict[Hashable, Any] = {}
@@ -188,15 +190,32 @@ class Pipeline:
         with self._lock, ExitStack() as stack:
             self._refuse_inside_a_run()
             plan = self._plan(None, extensions)
-            before = self._in_use, dict(self._patched)
-            stack.callback(self._restore_in_use, *before)
+            stack.callback(self._restore_in_use, self._in_use, dict(self._patched))
             self._patch(Calls(plan), stack)
             self._in_use = (*self._in_use, *extensions)
-            yield self
+            self._attached.append(stack)
+            try:
+                yield self
+            finally:
+                self._detach(stack)
+
+    def _detach(self, stack: ExitStack) -> None:
+        """Leave a `using`. Those entered later go first, whatever the order in which they are left."""
+        if stack not in self._attached:
+            return
+        inner = self._attached[self._attached.index(stack) + 1 :]
+        while self._attached[-1] is not stack:
+            self._attached.pop().close()
+        self._attached.pop()
+        if inner:
+            stack.close()
+            raise PlanError(
+                "using(…) was left before one that was entered later; both are undone. Nest them: with a, b: …"
+            )
 
     def resource(self, key: Hashable, make: Callable[[], Resource]) -> Resource:
         """What an extension loads, made once for a key (content, not only a path) and shared between runs."""
-        with self._lock:
+        with self._cache_lock:
             if key not in self._resources:
                 self._resources[key] = make()
             resource: Resource = self._resources[key]
@@ -204,7 +223,7 @@ class Pipeline:
 
     def free(self) -> None:
         """Forget all cached resources."""
-        with self._lock:
+        with self._cache_lock:
             self._resources.clear()
 
     def _request(self, prompt: str | Sequence[str], options: RequestOptions) -> Request:
@@ -236,6 +255,8 @@ class Pipeline:
 
     def _plan(self, request: Request | None, use: Extension | Sequence[Extension]) -> Plan:
         use = (use,) if isinstance(use, Extension) else use
+        if not isinstance(use, list | tuple):
+            raise RequestError(f"use= takes an Extension or a list of them, not {use!r}")
         blocks, layers = self._places
         return make_plan(request, (*self._in_use, *use), self.registry, blocks, layers)
 

@@ -167,10 +167,14 @@ class Calls:
         block: Block,
         forward: Callable[[Tensor], BlockOutput],
         entering: BlockOutput,
+        computed: list[BlockOutput],
         skip_count: int,
         run: Run,
     ) -> BlockOutput | None:
-        """The output of a block in place of the block, or `None` where nobody claims it."""
+        """The output of a block in place of the block, or `None` where nobody claims it.
+
+        `computed` holds what the block itself gave, once `forward` was called: the answer has its shapes.
+        """
         for entry in self._at.get(("unet_block", block.name), ()):
             values = {
                 "block": block,
@@ -180,7 +184,10 @@ class Calls:
                 "run": run,
             }
             return self._ask(
-                entry, values, run, lambda entry, answer: check_block_output(entry, answer, block, skip_count)
+                entry,
+                values,
+                run,
+                lambda entry, answer: check_block_output(entry, answer, block, skip_count, computed),
             )
         return None
 
@@ -191,7 +198,8 @@ class Calls:
     def attention_processor(self, layer: Block, run: Run) -> AttentionProcessor | None:
         """The processor of an extension for this layer, or `None`."""
         for entry in self._at.get(("attention_processor", layer.name), ()):
-            return self._ask(entry, {"layer": layer, "run": run}, run, check_instance("__call__"))
+            answer = self._ask(entry, {"layer": layer, "run": run}, run, check_instance("__call__"))
+            return None if answer is None else _CheckedProcessor(entry, answer, layer, run)
         return None
 
     def attention_probe(self, layer: Block, probabilities: Tensor, run: Run) -> None:
@@ -304,6 +312,21 @@ class _CheckedGuidance:
         with _noting(self._entry, run):
             like = next(iter(predictions.values()))
             return check_tensor(self._entry, self._guidance.combine(predictions, run), like)
+
+
+class _CheckedProcessor:
+    """An extension's attention processor: its output has its input's shape, and its errors say whose they are."""
+
+    def __init__(self, entry: Entry, processor: AttentionProcessor, layer: Block, run: Run) -> None:
+        self._entry = entry
+        self._processor = processor
+        self._layer = layer
+        self._run = run
+
+    def __call__(self, attn: Module, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        with _noting(self._entry, self._run):
+            answer = self._processor(attn, hidden_states, *args, **kwargs)
+            return check_tensor(self._entry, answer, hidden_states, f" at {self._layer}")
 
 
 @contextmanager

@@ -95,14 +95,20 @@ def check_conditioning(entry: Entry, answer: Any, rows: int, dim: int, like: Any
     return answer
 
 
-def check_block_output(entry: Entry, answer: Any, block: Block, skip_count: int) -> BlockOutput:
-    """A `BlockOutput` with as many skip connections as the block itself hands on."""
+def check_block_output(
+    entry: Entry, answer: Any, block: Block, skip_count: int, computed: Sequence[BlockOutput]
+) -> BlockOutput:
+    """A `BlockOutput` like the block's own, if that was computed, and with as many skip connections."""
     where = f" at {block}"
     if not isinstance(answer, BlockOutput):
         raise _wrong(entry, _kind(answer), "forward(hidden_states) or a mezzotint.BlockOutput", where)
     _require_tensor(entry, answer.hidden_states, where)
     if len(answer.skips) != skip_count:
         raise _wrong(entry, f"a BlockOutput with {len(answer.skips)} skips", f"{skip_count}", where)
+    for own in computed:
+        check_tensor(entry, answer.hidden_states, own.hidden_states, where)
+        for skip, like in zip(answer.skips, own.skips, strict=True):
+            check_tensor(entry, skip, like, where)
     return answer
 
 

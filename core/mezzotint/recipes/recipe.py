@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..pipeline.pipeline import Pipeline
     from ..pipeline.request import Request
     from ..planning.plan import Plan
-    from ..plugins.registry import Registry
+    from ..plugins.registry import Names, Registry
 
 FORMAT = 1
 
@@ -124,6 +124,18 @@ def _plugin(owner: Owner | None) -> dict[str, str | None] | None:
     return {"name": owner.plugin, "distribution": owner.distribution, "version": owner.version}
 
 
+def _other_owner(kind: str, part: dict[str, Any], registry: Registry) -> Owner | None:
+    """Who else provides that name here, if it is another plugin than the recipe's."""
+    name, plugin = part["name"], part["plugin"]
+    if kind == "scheduler":
+        owner = registry.owner_of_scheduler(name)
+    else:
+        names: Names[Any] = registry.extensions if kind == "extension" else registry.models
+        owner = names.provided(name).owner if name in names else None
+    same = owner is None or (owner.plugin, owner.distribution) == (plugin["name"], plugin["distribution"])
+    return None if same else owner
+
+
 def _missing(kind: str, part: dict[str, Any], registry: Registry) -> list[str]:
     plugin = part.get("plugin")
     what = f"{kind} {part['name']!r}"
@@ -132,7 +144,17 @@ def _missing(kind: str, part: dict[str, Any], registry: Registry) -> list[str]:
     if plugin["distribution"] is None:
         if kind == "extension" and part["name"] not in registry.extensions:
             return [f"{what} came from the local plugin {plugin['name']!r}, which is not loaded here"]
-        return []
+        other = _other_owner(kind, part, registry)
+        return (
+            []
+            if other is None
+            else [f"{what} came from the local plugin {plugin['name']!r}; here it is {other}"]
+        )
+    other = _other_owner(kind, part, registry)
+    if other is not None:
+        return [
+            f"{what} was made with plugin {plugin['name']} ({plugin['distribution']}); here it is {other}"
+        ]
     version = registry.version_of(plugin["distribution"])
     wanted = f"{plugin['distribution']} {plugin['version']}"
     if version is None:

@@ -108,12 +108,15 @@ def _block_forward(
         arrived = _read(args, kwargs, skip_channels)
         entering = calls.unet_block_input(block, arrived, run)
 
+        computed: list[BlockOutput] = []
+
         def inner(hidden_states: Tensor) -> BlockOutput:
             state = BlockOutput(hidden_states, entering.skips)
             changed_args, changed_kwargs = _write(args, kwargs, arrived, state, skip_channels)
-            return _parse(original(*changed_args, **changed_kwargs))
+            computed[:] = [_parse(original(*changed_args, **changed_kwargs))]
+            return computed[0]
 
-        leaving = calls.unet_block(block, inner, entering, skip_count, run)
+        leaving = calls.unet_block(block, inner, entering, computed, skip_count, run)
         if leaving is None:
             leaving = inner(entering.hidden_states)
         leaving = calls.unet_block_output(block, leaving, run)
