@@ -250,3 +250,22 @@ def test_a_patch_cannot_swallow_an_interrupt(pipe):
 
     with pytest.raises(KeyboardInterrupt):
         pipe("a cat", use=[Swallows()], **RUN)
+
+
+def test_leaving_using_in_the_wrong_order_is_said_and_undoes_both(pipe):
+    before = fingerprint(pipe)
+    outer, inner = pipe.using(adding("a", 0.1)()), pipe.using(adding("b", 0.2)())
+    outer.__enter__()
+    inner.__enter__()
+    with pytest.raises(PlanError, match="left before one that was entered later"):
+        outer.__exit__(None, None, None)
+    inner.__exit__(None, None, None)
+    assert fingerprint(pipe).diff(before) == []
+    pipe("a cat", **RUN)
+
+
+def test_a_fingerprint_takes_numbers_without_dimensions_and_sees_the_tokenizer(pipe):
+    assert fingerprint(torch.nn.BatchNorm2d(3)) != fingerprint(torch.nn.BatchNorm2d(3))
+    before = fingerprint(pipe)
+    pipe.tokenizer.add_tokens(["<cat>"])
+    assert fingerprint(pipe) != before

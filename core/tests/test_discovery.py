@@ -89,6 +89,11 @@ def test_an_entry_point_is_enough(site):
             "must return a list of mezzotint.ModelSpec",
         ),
         ("from mezzotint import hookimpl\n@hookimpl\ndef models(): raise KeyError('k')", "KeyError: 'k'"),
+        ("from mezzotint import hookimpl\n@hookimpl\ndef models(): raise SystemExit(3)", "SystemExit: 3"),
+        (
+            "from mezzotint import hookimpl\n@hookimpl\ndef schedulers(): return [int]",
+            "must return a list of",
+        ),
     ],
 )
 def test_a_broken_plugin_is_a_failed_row_and_the_rest_works(site, source, cause):

@@ -188,3 +188,23 @@ def test_a_malformed_index_or_one_that_leaves_its_folder_is_refused(model, index
     (model / f"{UNET}.index.json").write_text(index)
     with pytest.raises(ModelError, match="index.json"):
         open_folder(model, torch.float32)
+
+
+def test_several_threads_may_load_at_once(tiny_model):
+    from concurrent.futures import ThreadPoolExecutor
+
+    from torch.nn import Module
+
+    register = Module.register_parameter
+    with ThreadPoolExecutor(4) as pool:
+        for opened in [pool.submit(open_folder, tiny_model, torch.float32) for _ in range(8)]:
+            assert opened.result().unet.conv_in.weight.device.type == "cpu"
+    assert Module.register_parameter is register
+
+
+def test_old_scheduler_configurations_are_corrected_as_diffusers_does(model):
+    path = model / "scheduler" / "scheduler_config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps({**config, "steps_offset": 0, "clip_sample": True}))
+    scheduler = open_folder(model, torch.float32).scheduler
+    assert (scheduler.config.steps_offset, scheduler.config.clip_sample) == (1, False)

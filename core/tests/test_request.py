@@ -58,6 +58,7 @@ def test_a_random_seed_is_chosen_and_kept():
         ({"guidance": "high"}, "guidance must be a finite number"),
         ({"size": 64}, r"size must be \(width, height\)"),
         ({"size": (60, 64)}, "width must be a multiple of 8 for this model, not 60; 56 and 64 are"),
+        ({"size": (10**6, 10**6)}, "size 1000000x1000000 has 1,000,000,000,000 pixels; at most"),
         ({"size": (64, 0)}, "height must be a whole number, at least 8"),
     ],
 )

@@ -156,3 +156,26 @@ def test_a_block_answered_without_its_skips_is_refused(pipe):
 def test_a_probe_must_return_nothing(pipe):
     with pytest.raises(HookReturnError, match="nothing: a probe only looks"):
         pipe("a cat", use=returning("attention_probe", 1)(), **RUN)
+
+
+def test_a_block_or_processor_of_another_shape_is_refused_even_where_it_would_broadcast(pipe):
+    class Narrow(Extension, name="narrow"):
+        @hookimpl(at="up.1")
+        def unet_block(self, forward, hidden_states):
+            out = forward(hidden_states)
+            return BlockOutput(out.hidden_states[..., :1], out.skips)
+
+    class Short(Extension, name="short"):
+        @hookimpl(at="mid.**.attn1")
+        def attention_processor(self):
+            return lambda attn, hidden_states, *args, **kwargs: hidden_states[:, :1]
+
+    for extension in (Narrow(), Short()):
+        with pytest.raises(HookReturnError, match=f"extension {extension.extension_name}, "):
+            pipe("a cat", use=extension, **RUN)
+
+
+@pytest.mark.parametrize("use", [None, 5, "freeu"])
+def test_something_else_than_extensions_in_use_is_one_sentence(pipe, use):
+    with pytest.raises(MezzotintError, match="use= takes an Extension or a list of them"):
+        pipe("a cat", use=use, **RUN)

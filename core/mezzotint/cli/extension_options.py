@@ -39,6 +39,10 @@ class ExtensionOptions:
         return _needs_nothing(self.extension)
 
 
+_LIKE_A_VALUE = re.compile(r"[-+]?\.?\d\S*|(?!--)\S*=\S*|\S+,\S+")
+"""One word that is a number, has an equals sign or a comma: hardly a prompt."""
+
+
 def options_of(registry: Registry, taken: Collection[str]) -> list[ExtensionOptions]:
     """Options for every extension of the registry, except names that are `taken` (with dashes).
 
@@ -65,6 +69,11 @@ def join_optional_values(args: Sequence[str], known: Sequence[ExtensionOptions])
         if argument in optional:
             fields = "|".join(re.escape(field) for field in optional[argument].extension.model_fields)
             follows = bool(rest) and bool(fields) and re.match(f"({fields})=", rest[0].replace("-", "_"))
+            if rest and not follows and _LIKE_A_VALUE.fullmatch(rest[0]):
+                raise RequestError(
+                    f"{rest[0]!r} after {argument} would be a prompt; if it is its value, write {argument}={rest[0]}, "
+                    "else put the prompt first"
+                )
             argument = f"{argument}={rest.pop(0) if follows else ''}"
         joined.append(argument)
     return joined

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 
+MAX_PIXELS = 2**26
+"""Of one image; more is a typing error, and no machine decodes it."""
 MAX_SEED = 2**63 - 1
 FALLBACK = RunDefaults(steps=30, guidance=7.5, negative="")
 
@@ -146,4 +148,8 @@ def _size(size: object, multiple: int) -> tuple[int, int]:
                 f"{name} must be a multiple of {multiple} for this model, not {value}; "
                 f"{value - value % multiple} and {value + multiple - value % multiple} are"
             )
+    if width * height > MAX_PIXELS:
+        raise RequestError(
+            f"size {width}x{height} has {width * height:,} pixels; at most {MAX_PIXELS:,} are made"
+        )
     return width, height

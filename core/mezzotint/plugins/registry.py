@@ -185,7 +185,7 @@ class Registry:
         """Register a plugin, or say why not; a plugin that fails leaves nothing behind."""
         try:
             self._register(found)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             return found.failed(error)
         return PluginRow(found.owner, State.LOADED, found.value)
 
@@ -199,7 +199,10 @@ class Registry:
                 f"a plugin implements one of {', '.join(hook_points(Providers))}"
             )
         if self._manager.get_plugin(found.owner.plugin) is not None:
-            raise PluginError(f"a plugin named {found.owner.plugin!r} is loaded already")
+            raise PluginError(
+                f"a plugin named {found.owner.plugin!r} is loaded already; rename this one, or switch the other off: "
+                f"MEZZOTINT_DISABLE={found.owner.plugin}"
+            )
         self._manager.register(plugin, found.owner.plugin)
         try:
             provided = [
@@ -265,4 +268,9 @@ _TYPES: dict[str, tuple[type, ...]] = {
 def _acceptable(hook: str, item: object) -> bool:
     if hook == "extensions":
         return isinstance(item, type) and issubclass(item, Extension) and bool(item.extension_name)
-    return isinstance(item, _TYPES[hook])
+    if isinstance(item, type):
+        return hook == "schedulers" and all(hasattr(item, name) for name in ("set_timesteps", "step"))
+    name = getattr(item, "prefix", None) or getattr(item, "name", None)
+    return (
+        isinstance(item, _TYPES[hook]) and isinstance(name, str) and name.isprintable() and bool(name.strip())
+    )

@@ -66,7 +66,10 @@ def config_path(environ: Mapping[str, str] = os.environ) -> Path:
 
 def read_disabled(path: Path) -> list[str]:
     """Names that a configuration file disables; none where it is absent."""
-    names = _read(path).get("plugins", {}).get("disabled", [])
+    plugins = _read(path).get("plugins", {})
+    if not isinstance(plugins, dict):
+        raise MezzotintError(f"{path}: plugins must be a table, [plugins]")
+    names = plugins.get("disabled", [])
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise MezzotintError(f"{path}: [plugins] disabled must be a list of names")
     return names
@@ -89,6 +92,8 @@ def _read(path: Path) -> dict[str, dict[str, object]]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
+    except OSError as error:
+        raise MezzotintError(f"{path} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise MezzotintError(f"{path} is not valid TOML: {error}") from None
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import MezzotintError, ModelError, ReplayError, RequestError, UnknownNameError
 from ..plugins.discovery import State
 from ..plugins.registry import Registry
+from ..scheduling import make_scheduler
 from .image_files import CHUNK, MAX_PIXELS, parse_recipe, read_recipe
 from .recipe import check_format, differences
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("mezzotint")
 
 MAX_IMAGES = 4096
+MAX_EDGE = 16_384
 MAX_STEPS = 100_000
 """More is no recipe of ours, but a file that wants to keep the machine busy."""
 _GO_ON = "To make it anyway, with a picture that may differ: replay(…, anyway=True), or --anyway."
@@ -108,6 +110,10 @@ def check_recipe(recipe: Mapping[str, Any]) -> None:
     scheduler, model = recipe["scheduler"], recipe["model"]
     if not _is_named(model) or not isinstance(model.get("fingerprint"), str):
         raise ReplayError("the recipe is damaged: it does not say which model")
+    if recipe["device"] not in ("cpu", "cuda", "mps"):
+        raise ReplayError(f"the recipe is damaged: device is {str(recipe['device'])[:80]!r}")
+    if "name" not in scheduler or not isinstance(scheduler.get("spacing"), str | None):
+        raise ReplayError("the recipe is damaged: it does not say which scheduler and spacing")
     if not isinstance(scheduler.get("name"), str | None) or not isinstance(scheduler.get("class"), str):
         raise ReplayError("the recipe is damaged: it does not say which scheduler")
     if not all(_is_named(one) and isinstance(one.get("options"), dict) for one in recipe["extensions"]):
@@ -119,9 +125,9 @@ def check_recipe(recipe: Mapping[str, Any]) -> None:
 
 def _check_amount(recipe: Mapping[str, Any]) -> None:
     size, images = recipe["size"], len(recipe["prompt"]) * recipe["n"]
-    if len(size) != 2 or not all(isinstance(edge, int) and 0 < edge <= MAX_PIXELS for edge in size):
+    if len(size) != 2 or not all(isinstance(edge, int) and edge > 0 for edge in size):
         raise ReplayError(f"the recipe is damaged: size is {str(size)[:80]}")
-    if not 0 < images <= MAX_IMAGES or size[0] * size[1] * images > MAX_PIXELS * 4:
+    if not 0 < images <= MAX_IMAGES or max(size) > MAX_EDGE or size[0] * size[1] * images > MAX_PIXELS:
         raise ReplayError(
             f"the recipe asks for {images} images of {size[0]}x{size[1]} pixels; that is refused"
         )
@@ -222,20 +228,42 @@ def _scheduler(
     entry = recipe["scheduler"]
     name, config = entry.get("name"), entry.get("config")
     if isinstance(config, dict):
-        return _from_config(str(entry["class"]), config)
+        return _from_config(str(entry["class"]), config, registry)
     if name is None or name in registry.schedulers or name.partition(":")[0] in registry.families:
         return name, []
     return None, [f"scheduler {name!r} is not here{_why_absent(entry.get('plugin'), registry)}"]
 
 
-def _from_config(name: str, config: dict[str, Any]) -> tuple[SchedulerMixin | None, list[str]]:
-    """A scheduler that was handed over as an object, made again if it is one of diffusers' own."""
+def _from_config(
+    name: str, config: dict[str, Any], registry: Registry
+) -> tuple[SchedulerMixin | None, list[str]]:
+    """A scheduler that was handed over as an object, made again: a solver with its spacing, or diffusers' own."""
     import diffusers
 
     scheduler_class: Any = getattr(diffusers, name, None)
-    if not _is_scheduler(scheduler_class):
-        return None, [f"it was made with a {name} object that a recipe cannot describe"]
-    return scheduler_class.from_config(config), []
+    try:
+        if "solver" in config:
+            return _solver(config, registry), []
+        if not _is_scheduler(scheduler_class):
+            return None, [f"it was made with a {name} object that a recipe cannot describe"]
+        return scheduler_class.from_config(config), []
+    except (TypeError, ValueError, AttributeError, KeyError, NotImplementedError, ImportError) as error:
+        raise ReplayError(
+            f"the recipe is damaged: {name} cannot be made from its configuration: {error}"
+        ) from None
+
+
+def _solver(config: Mapping[str, Any], registry: Registry) -> SchedulerMixin:
+    apart = {"solver", "spacing", "solver_options", "spacing_options"}
+    return make_scheduler(
+        config["solver"],
+        spacing=config["spacing"],
+        like={key: value for key, value in config.items() if key not in apart},
+        schedulers=registry.schedulers,
+        families=registry.families,
+        spacings=registry.spacings,
+        options={**config.get("solver_options", {}), **config.get("spacing_options", {})},
+    )
 
 
 def _is_scheduler(value: object) -> bool:

@@ -49,8 +49,9 @@ def fingerprint(model: Module | Pipeline) -> Fingerprint:
     if isinstance(model, Module):
         entries, alive = _module(model)
         return Fingerprint(entries, tuple(alive))
-    all_entries: dict[str, str] = {"scheduler.config": str(dict(model.scheduler.config))}
-    all_alive: list[object] = []
+    all_entries = {f"scheduler.{name}": _plain(value) for name, value in vars(model.scheduler).items()}
+    all_entries["tokenizer"] = f"{id(model.tokenizer)} {len(model.tokenizer)}"
+    all_alive: list[object] = [model.scheduler, model.tokenizer]
     for name in ("unet", "vae", "text_encoder"):
         entries, alive = _module(getattr(model, name))
         all_entries |= {f"{name}:{key}": value for key, value in entries.items()}
@@ -88,11 +89,18 @@ def _tensor(tensor: Tensor) -> str:
     if plain.device.type == "meta":
         digest = "meta"
     else:
-        digest = hashlib.sha256(plain.cpu().contiguous().view(torch.uint8).numpy().tobytes()).hexdigest()[:16]
+        digest = hashlib.sha256(
+            plain.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+        ).hexdigest()[:16]
     return (
         f"{digest} {tuple(tensor.shape)} {tensor.stride()} {tensor.dtype} {tensor.device} {tensor.requires_grad} "
         f"{id(tensor)} {tensor.grad is None}"
     )
+
+
+def _plain(value: Any) -> str:
+    """A value by content, tensors too."""
+    return str(value.tolist()) if isinstance(value, Tensor) else str(value)
 
 
 def _value(value: Any) -> str:
