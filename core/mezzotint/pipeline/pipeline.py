@@ -343,12 +343,15 @@ class Pipeline:
             logger.warning("the prompt is too long for the text encoder; cut off: %r", text)
         return conditioning
 
+    @cached_property
+    def _image_processor(self) -> VaeImageProcessor:
+        return VaeImageProcessor(vae_scale_factor=self.vae_scale_factor)
+
     def _decode(self, latents: Tensor, run: Run) -> list[Image]:
         decoded = self.vae.decode(
             latents / self.vae.config.scaling_factor, return_dict=False, generator=run.generators
         )[0]
-        processor = VaeImageProcessor(vae_scale_factor=self.vae_scale_factor)
-        images: list[Image] = processor.postprocess(decoded, do_denormalize=[True] * len(decoded))
+        images: list[Image] = self._image_processor.postprocess(decoded, do_denormalize=[True] * len(decoded))
         return images
 
     def _stepper(self, on_step: Callable[[Progress], None] | None) -> Callable[[Run, Tensor], None]:

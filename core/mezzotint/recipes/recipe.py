@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -61,8 +62,14 @@ def describe_run(pipe: Pipeline, request: Request, plan: Plan, scheduler: Schedu
             }
             for use in plan.uses
         ],
-        "versions": {name: metadata.version(name) for name in ("torch", "diffusers", "transformers")},
+        "versions": dict(_versions()),
     }
+
+
+@cache
+def _versions() -> dict[str, str]:
+    # Reading metadata takes milliseconds, once for the process is enough.
+    return {name: metadata.version(name) for name in ("torch", "diffusers", "transformers")}
 
 
 def differences(recipe: dict[str, Any], pipe: Pipeline) -> list[str]:
