@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 STAGES = {"down_blocks": "down", "mid_block": "mid", "up_blocks": "up"}
 TOP_LEVEL = ("down.*", "mid", "up.*")
 CROSS_ATTENTION = ("**.attn2",)
+ATTENTION_POINTS = ("attention_processor", "cross_attention_tokens", "attention_probe")
+"""Hook points that fire at attention layers; the others per block fire at blocks."""
 _INNER = ("resnets", "attentions", "downsamplers", "upsamplers")
 
 

@@ -24,7 +24,7 @@ from ..hooks.blocks import Block, find_attention_layers, find_blocks
 from ..hooks.conditioning import Conditioning, encode_with_clip
 from ..hooks.guidance import default_guidance
 from ..models.components import Components, Source
-from ..planning.calls import Calls, describe
+from ..planning.calls import Calls, noting
 from ..planning.plan import Entry, Plan, make_plan
 from ..plugins.extension import Extension
 from ..plugins.registry import Registry
@@ -379,18 +379,10 @@ class _Noted(AbstractContextManager[None]):
 
     def __enter__(self) -> None:
         if self._context is not None:
-            with torch.no_grad(), self._note("on entering"):
+            with torch.no_grad(), noting(self._entry, when=", on entering"):
                 self._context.__enter__()
 
     def __exit__(self, *exception: Any) -> None:
         if self._context is not None:
-            with torch.no_grad(), self._note("on leaving"):
+            with torch.no_grad(), noting(self._entry, when=", on leaving"):
                 self._context.__exit__(*exception)
-
-    @contextmanager
-    def _note(self, when: str) -> Iterator[None]:
-        try:
-            yield
-        except BaseException as error:
-            error.add_note(f"in {describe(self._entry)}, {when}")
-            raise

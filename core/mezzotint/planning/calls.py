@@ -305,11 +305,11 @@ class _CheckedGuidance:
         self._guidance = guidance
 
     def passes(self, run: Run) -> tuple[Pass, ...]:
-        with _noting(self._entry, run):
+        with noting(self._entry, run):
             return check_passes(self._entry, self._guidance.passes(run))
 
     def combine(self, predictions: Mapping[str, Tensor], run: Run) -> Tensor:
-        with _noting(self._entry, run):
+        with noting(self._entry, run):
             like = next(iter(predictions.values()))
             return check_tensor(self._entry, self._guidance.combine(predictions, run), like)
 
@@ -324,17 +324,18 @@ class _CheckedProcessor:
         self._run = run
 
     def __call__(self, attn: Module, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        with _noting(self._entry, self._run):
+        with noting(self._entry, self._run):
             answer = self._processor(attn, hidden_states, *args, **kwargs)
             return check_tensor(self._entry, answer, hidden_states, f" at {self._layer}")
 
 
 @contextmanager
-def _noting(entry: Entry, run: Run) -> Iterator[None]:
+def noting(entry: Entry, run: Run | None = None, when: str = "") -> Iterator[None]:
+    """Let errors from inside say whose they are."""
     try:
         yield
     except BaseException as error:
-        error.add_note(f"in {describe(entry, run)}")
+        error.add_note(f"in {describe(entry, run)}{when}")
         raise
 
 
@@ -351,9 +352,6 @@ def _when(run: Run | None) -> str:
 
 def _make_context(entry: Entry, values: Mapping[str, Any]) -> AbstractContextManager[Any] | None:
     """What an extension returns from `patch_unet` or `patch_text_encoder`, checked."""
-    try:
+    with noting(entry):
         context = entry.function(*map(values.__getitem__, entry.arguments))
         return None if context is None else check_context(entry, context)
-    except BaseException as error:
-        error.add_note(f"in {describe(entry)}")
-        raise

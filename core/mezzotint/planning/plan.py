@@ -11,7 +11,7 @@ from typing import Any
 import pluggy
 
 from ..errors import PlanError, PluginError, suggest
-from ..hooks.blocks import CROSS_ATTENTION, TOP_LEVEL, Block, match
+from ..hooks.blocks import ATTENTION_POINTS, CROSS_ATTENTION, TOP_LEVEL, Block, match
 from ..hooks.markers import PROJECT, Slot, SpecInfo, impl_info
 from ..hooks.signatures import hook_points, implementations, spec_info
 from ..hookspecs import RunHooks
@@ -20,8 +20,6 @@ from ..plugins.discovery import Owner
 from ..plugins.extension import Extension
 from ..plugins.registry import Registry
 from .order import topological
-
-ATTENTION_POINTS = ("attention_processor", "cross_attention_tokens", "attention_probe")
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..errors import PlanError
-from ..hooks.blocks import Block, BlockOutput
+from ..hooks.blocks import ATTENTION_POINTS, Block, BlockOutput
 from .attention import ComposableAttention
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from ..planning.calls import Calls
 
 BLOCK_POINTS = ("unet_block_input", "unet_block", "unet_block_output")
-ATTENTION_POINTS = ("attention_processor", "cross_attention_tokens", "attention_probe")
 
 
 @contextmanager
