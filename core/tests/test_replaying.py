@@ -154,6 +154,23 @@ def test_a_missing_model_is_named_with_its_plugin(shining):
         mezzotint.replay(recipe)
 
 
+def test_another_scheduler_of_the_model_itself_stops(shining):
+    recipe = shining("ghost", steps=2, seed=7).recipe_of(0)
+    recipe["scheduler"]["class"] = "PNDMScheduler"
+    with pytest.raises(ReplayError, match="own scheduler was PNDMScheduler; here it is DDIMScheduler"):
+        mezzotint.replay(recipe, pipe=shining)
+
+
+def test_another_torch_is_a_warning(shining, caplog):
+    recipe = shining("ghost", steps=2, seed=7).recipe_of(0)
+    recipe["versions"] = {"torch": "1.0"}
+    assert mezzotint.replay(recipe, pipe=shining).images
+    assert "it was made with torch 1.0, here is" in caplog.text
+
+
+PLUGIN = {"name": "emoji", "distribution": "mezzotint-emoji", "version": "1"}
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -161,14 +178,23 @@ def test_a_missing_model_is_named_with_its_plugin(shining):
         ({"steps": "20"}, "steps"),
         ({"steps": 10**9}, "steps"),
         ({"steps": True}, "steps"),
-        ({"n": 10**6}, "images"),
-        ({"size": [10**6, 10**6]}, "pixels"),
+        ({"n": 10**5}, "images"),
+        ({"size": [10**6, 10**6]}, "size"),
+        ({"size": [10**4, 10**4]}, "pixels"),
         ({"size": [64]}, "size"),
         ({"index": 4}, "image 4 of 1"),
-        ({"model": {}}, "which model"),
-        ({"scheduler": {"name": 3, "class": "x"}}, "which scheduler"),
+        ({"model": {}}, "model.name is absent"),
+        ({"scheduler": {"name": 3, "class": "x"}}, "scheduler.name"),
         ({"extensions": [{"name": "x"}]}, "extension"),
         ({"extensions": [{"name": "x", "options": {}, "plugin": "y"}]}, "plugin"),
+        ({"guidance": float("inf")}, "guidance"),
+        ({"prompt": []}, "prompt"),
+        ({"device": "/dev/null"}, "device"),
+        (
+            {"model": {"name": "x", "fingerprint": "", "plugin": {**PLUGIN, "distribution": "x; rm -rf ~"}}},
+            "model.plugin.distribution",
+        ),
+        ({"model": {"name": "\x1b[2J", "fingerprint": ""}}, "model.name"),
     ],
 )
 def test_a_recipe_that_is_not_ours_is_refused_before_anything_is_opened(change, words):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from ..recipes.differences import changed_versions
 from ..recipes.image_files import read_image
-from ..recipes.replaying import check_recipe, find_recipe
+from ..recipes.replaying import find_recipe
 from ..recipes.replaying import replay as replay_image
 from .common_options import debug_option, json_option, plugin_option
 from .display import waiting
@@ -19,6 +19,8 @@ from .tables import print_json
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from ..recipes.recipe import Recipe
 
 DIFFERS = 1
 """Exit code where the pixels are not the same, as of `cmp`."""
@@ -45,7 +47,6 @@ def replay(
     Exit code 0: identical (or --anyway). 1: not identical. 2: it cannot be made again here.
     """
     recipe = find_recipe(image)
-    check_recipe(recipe)
     names = OutputNames.parse(output)
     if output is not None:
         names.prepare()
@@ -54,12 +55,12 @@ def replay(
     with waiting(f"making {image.name} again …", quiet=as_json):
         quiet_libraries()
         result = replay_image(recipe, anyway=anyway, plugins=plugin_files)
-    made = result.images[recipe["index"]]
+    made = result.images[recipe.index]
     finding = compare(original, made)
     saved = None
     if output is not None:
-        saved = save_under_free_name(made, result.recipe_of(recipe["index"]), _name(names, recipe))
-    changed = _changed_versions(recipe, result.recipe) if finding else []
+        saved = save_under_free_name(made, result.recipe_of(recipe.index), _name(names, recipe))
+    changed = changed_versions(recipe) if finding else []
     if as_json:
         print_json(
             {
@@ -71,8 +72,6 @@ def replay(
         )
     else:
         click.echo(f"{image}: {finding or 'identical, every pixel'}")
-        for sentence in changed:
-            click.echo(sentence, err=True)
         if saved:
             click.echo(str(saved))
     if finding and not anyway:
@@ -96,22 +95,10 @@ def compare(original: Image, made: Image) -> str:
     return f"not identical: {total - counts[0]} of {total} pixels differ, by {strongest} of 255 at most"
 
 
-def _name(names: OutputNames, recipe: Mapping[str, Any]) -> Path:
-    index = recipe["index"]
+def _name(names: OutputNames, recipe: Recipe) -> Path:
     return names.path(
-        prompt=recipe["prompt"][index // recipe["n"]],
-        seed=recipe["seed"] + index,
-        number=index + 1,
-        model=recipe["model"]["name"],
+        prompt=recipe.prompt[recipe.index // recipe.n],
+        seed=recipe.seed + recipe.index,
+        number=recipe.index + 1,
+        model=recipe.model.name,
     )
-
-
-def _changed_versions(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Libraries of another version than the image was made with: the likely reason for other pixels."""
-    old = {"mezzotint": before.get("mezzotint"), **(before.get("versions") or {})}
-    new = {"mezzotint": now["mezzotint"], **now["versions"]}
-    return [
-        f"it was made with {name} {version}, here is {new.get(name)}"
-        for name, version in old.items()
-        if version != new.get(name)
-    ]

@@ -28,7 +28,7 @@ from ..planning.calls import Calls, noting
 from ..planning.plan import Entry, Plan, make_plan
 from ..plugins.extension import Extension
 from ..plugins.registry import Registry
-from ..recipes.recipe import describe_run
+from ..recipes.describe import describe_run
 from ..scheduling import make_scheduler
 from ..unet.attach import attached
 from .denoise import denoise

@@ -8,166 +8,129 @@
      "versions": {"torch": "…", "diffusers": "…"}}
 
 `plugin` is `{"name", "distribution", "version"}`; `distribution` is null for local files and objects.
+A `Recipe` is that data read and checked: files come from strangers.
 """
 
 from __future__ import annotations
 
-from functools import cache
-from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from ..errors import ReplayError
-from ..plugins.discovery import Owner
-
-if TYPE_CHECKING:
-    from diffusers import SchedulerMixin
-
-    from ..pipeline.pipeline import Pipeline
-    from ..pipeline.request import Request
-    from ..planning.plan import Plan
-    from ..plugins.registry import Names, Registry
 
 FORMAT = 1
+MAX_IMAGES = 4096
+MAX_EDGE = 16_384
+MAX_STEPS = 100_000
+"""More is no recipe of ours, but a file that wants to keep the machine busy."""
+MAX_PIXELS = 2**26
+"""Of all images together (8192 x 8192)."""
+
+# Names are printed, distributions become a pip command in an error: nothing in them may surprise a terminal.
+Name = Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
+Distribution = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+Version = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+!-]{0,99}$")]
+Edge = Annotated[int, Field(gt=0, le=MAX_EDGE)]
 
 
-def describe_run(pipe: Pipeline, request: Request, plan: Plan, scheduler: SchedulerMixin) -> dict[str, Any]:
-    """The recipe of a run."""
-    from .. import __version__
-
-    source = pipe.source
-    return {
-        "format": FORMAT,
-        "mezzotint": __version__,
-        "prompt": list(request.prompts),
-        "negative": list(request.negatives),
-        "steps": request.steps,
-        "guidance": request.guidance,
-        "seed": request.seed,
-        "n": request.n,
-        "size": list(request.size),
-        "dtype": str(pipe.dtype).removeprefix("torch."),
-        "device": pipe.device.type,
-        "scheduler": _scheduler(pipe.registry, request, scheduler),
-        "model": {
-            "name": source.name,
-            "fingerprint": pipe.fingerprint,
-            "plugin": _plugin(source.owner),
-        },
-        "extensions": [
-            {
-                "name": use.extension.extension_name,
-                "options": use.extension.options(),
-                "files": use.extension.files(),
-                "plugin": _plugin(use.owner),
-            }
-            for use in plan.uses
-        ],
-        "versions": dict(_versions()),
-    }
+class _Plain(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
 
 
-@cache
-def _versions() -> dict[str, str]:
-    # Reading metadata takes milliseconds, once for the process is enough.
-    return {name: metadata.version(name) for name in ("torch", "diffusers", "transformers")}
+class PluginEntry(_Plain):
+    """Who provided a part."""
+
+    name: Name
+    distribution: Distribution | None
+    version: Version | None
 
 
-def differences(recipe: dict[str, Any], pipe: Pipeline) -> list[str]:
-    """What a recipe asks for that is missing here or differs, one sentence each; empty if it can be replayed."""
-    found = []
-    model = recipe["model"]
-    if model["fingerprint"] and model["fingerprint"] != pipe.fingerprint:
-        found.append(f"model {model['name']!r} has other weights here than the image was made with")
-    parts = [("model", model), *(("extension", extension) for extension in recipe["extensions"])]
-    scheduler = recipe["scheduler"]
-    if scheduler["name"]:
-        parts.append(("scheduler", scheduler))
-    for kind, part in parts:
-        found += _missing(kind, part, pipe.registry)
-    return found
+class SchedulerEntry(_Plain):
+    """`name` is null for the model's own; `config` is there for a scheduler that was handed over as an object."""
+
+    name: Name | None
+    spacing: Name | None = None
+    class_: Name = Field(alias="class")
+    plugin: PluginEntry | None = None
+    spacing_plugin: PluginEntry | None = None
+    config: dict[str, Any] | None = None
 
 
-def check_format(recipe: dict[str, Any]) -> None:
-    """Refuse a recipe that this version cannot read.
+class ModelEntry(_Plain):
+    """`fingerprint` is empty for a model that was made in memory."""
 
-    Raises:
-        ReplayError: another format, or one of the parts is absent.
-    """
-    if recipe.get("format") != FORMAT:
-        raise ReplayError(
-            f"the recipe has format {recipe.get('format')!r}; this mezzotint reads format {FORMAT}"
-        )
-    absent = [
-        key
-        for key in ("prompt", "steps", "seed", "size", "scheduler", "model", "extensions")
-        if key not in recipe
-    ]
-    if absent:
-        raise ReplayError(f"the recipe lacks {', '.join(absent)}")
+    name: Name
+    fingerprint: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]*$")]
+    plugin: PluginEntry | None = None
 
 
-def _scheduler(registry: Registry, request: Request, scheduler: SchedulerMixin) -> dict[str, Any]:
-    chosen = request.scheduler
-    name = chosen if isinstance(chosen, str) else None
-    entry: dict[str, Any] = {
-        "name": name,
-        "spacing": request.spacing,
-        "class": type(scheduler).__name__,
-        "plugin": _plugin(registry.owner_of_scheduler(name)) if name else None,
-    }
-    if chosen is not None and name is None:
-        config = {key: value for key, value in scheduler.config.items() if not key.startswith("_")}
-        # A solver with its spacing is known by the solver's name, anything else by its class.
-        entry["name"] = config.get("solver") or f"diffusers:{type(scheduler).__name__}"
-        entry["spacing"] = config.get("spacing")
-        entry["plugin"] = _plugin(registry.owner_of_scheduler(entry["name"]))
-        entry["config"] = config
-    return entry
+class ExtensionEntry(_Plain):
+    """One extension in use; `files` has the SHA-256 of each option that is a file."""
+
+    name: Name
+    options: dict[str, Any]
+    files: dict[str, str] = {}
+    plugin: PluginEntry | None = None
 
 
-def _plugin(owner: Owner | None) -> dict[str, str | None] | None:
-    if owner is None:
-        return None
-    return {"name": owner.plugin, "distribution": owner.distribution, "version": owner.version}
+class Recipe(_Plain):
+    """The recipe of one image. `Recipe.read` is how to get one."""
+
+    format: Literal[1]
+    mezzotint: str | None = None
+    prompt: Annotated[list[str], Field(min_length=1)]
+    negative: list[str]
+    steps: Annotated[int, Field(gt=0, le=MAX_STEPS)]
+    guidance: float
+    seed: Annotated[int, Field(ge=0)]
+    n: Annotated[int, Field(gt=0)]
+    size: Annotated[list[Edge], Field(min_length=2, max_length=2)]
+    index: Annotated[int, Field(ge=0)] = 0
+    dtype: Name
+    device: Literal["cpu", "cuda", "mps"]
+    scheduler: SchedulerEntry
+    model: ModelEntry
+    extensions: list[ExtensionEntry]
+    versions: dict[str, str] = {}
+
+    @classmethod
+    def read(cls, plain: Mapping[str, Any]) -> Recipe:
+        """Check plain data before anything is opened that it names.
+
+        Raises:
+            ReplayError: another format, a part of another type, or amounts that no recipe of ours has.
+        """
+        if plain.get("format") != FORMAT:
+            raise ReplayError(
+                f"the recipe has format {str(plain.get('format'))[:80]}; this mezzotint reads format {FORMAT}"
+            )
+        try:
+            recipe = cls.model_validate(dict(plain))
+        except ValidationError as error:
+            raise ReplayError(f"the recipe is damaged: {_first_of(error)}") from None
+        recipe._check_amount()
+        return recipe
+
+    @property
+    def image_count(self) -> int:
+        """Images of the run it comes from."""
+        return len(self.prompt) * self.n
+
+    def _check_amount(self) -> None:
+        count, (width, height) = self.image_count, self.size
+        if count > MAX_IMAGES or width * height * count > MAX_PIXELS:
+            raise ReplayError(
+                f"the recipe asks for {count:,} images of {width}x{height} pixels; that is refused"
+            )
+        if self.index >= count:
+            raise ReplayError(f"the recipe is damaged: image {self.index} of {count}")
 
 
-def _other_owner(kind: str, part: dict[str, Any], registry: Registry) -> Owner | None:
-    """Who else provides that name here, if it is another plugin than the recipe's."""
-    name, plugin = part["name"], part["plugin"]
-    if kind == "scheduler":
-        owner = registry.owner_of_scheduler(name)
-    else:
-        names: Names[Any] = registry.extensions if kind == "extension" else registry.models
-        owner = names.provided(name).owner if name in names else None
-    same = owner is None or (owner.plugin, owner.distribution) == (plugin["name"], plugin["distribution"])
-    return None if same else owner
-
-
-def _missing(kind: str, part: dict[str, Any], registry: Registry) -> list[str]:
-    plugin = part.get("plugin")
-    what = f"{kind} {part['name']!r}"
-    if plugin is None:
-        return []
-    if plugin["distribution"] is None:
-        if kind == "extension" and part["name"] not in registry.extensions:
-            return [f"{what} came from the local plugin {plugin['name']!r}, which is not loaded here"]
-        other = _other_owner(kind, part, registry)
-        return (
-            []
-            if other is None
-            else [f"{what} came from the local plugin {plugin['name']!r}; here it is {other}"]
-        )
-    other = _other_owner(kind, part, registry)
-    if other is not None:
-        return [
-            f"{what} was made with plugin {plugin['name']} ({plugin['distribution']}); here it is {other}"
-        ]
-    version = registry.version_of(plugin["distribution"])
-    wanted = f"{plugin['distribution']} {plugin['version']}"
-    if version is None:
-        return [
-            f"{what} needs {wanted}, which is not loaded here: pip install {plugin['distribution']}=={plugin['version']}"
-        ]
-    if version != plugin["version"]:
-        return [f"{what} was made with {wanted}; here is {version}"]
-    return []
+def _first_of(error: ValidationError) -> str:
+    problem = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "missing":
+        return f"{where} is absent"
+    return f"{where} is {str(problem['input'])[:80]!r}: {problem['msg'][:1].lower()}{problem['msg'][1:]}"
