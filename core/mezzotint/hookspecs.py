@@ -12,7 +12,7 @@ are pass-major (`p * n`), `c, h, w` latent channels, height, width. See `Run` fo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .hooks.blocks import Block, BlockOutput
     from .hooks.conditioning import Conditioning, Pass
     from .hooks.guidance import Guidance
+    from .hooks.hook_call import HookCall
     from .hooks.residuals import Residuals
     from .pipeline.pipeline import Pipeline
     from .pipeline.run import Run
@@ -123,6 +124,13 @@ class RunHooks:
     def step_begin(self, latents: Tensor, run: Run) -> Tensor:
         """Latents (n, c, h, w) at the start of a step."""
 
+    @hookspec(Slot.CHAIN, where="scheduler")
+    def passes(self, passes: tuple[Pass, ...], run: Run) -> tuple[Pass, ...]:
+        """The passes of this step, after guidance chose its own: add some, or leave some out.
+
+        A step that lacks one of guidance's own passes is not combined: the pass `positive` alone counts.
+        """
+
     @hookspec(Slot.CHAIN, where="conditioning path")
     def conditioning(self, conditioning: Conditioning, pass_: Pass, run: Run) -> Conditioning:
         """Embeddings, masks and added conditions of one pass (n rows), before each step that runs it."""
@@ -187,8 +195,13 @@ class RunHooks:
         """The U-Net's raw output for all passes (p * n, c, h, w)."""
 
     @hookspec(Slot.CHAIN, where="scheduler")
-    def prediction(self, prediction: Tensor, latents: Tensor, run: Run) -> Tensor:
-        """The combined prediction (n, c, h, w), in the model's prediction type, after guidance."""
+    def prediction(
+        self, prediction: Tensor, predictions: Mapping[str, Tensor], latents: Tensor, run: Run
+    ) -> Tensor:
+        """The combined prediction (n, c, h, w), in the model's prediction type, after guidance.
+
+        `predictions` has that of each pass of this step by its name, (n, c, h, w).
+        """
 
     @hookspec(Slot.CHAIN, where="scheduler")
     def step_end(self, latents: Tensor, run: Run) -> Tensor:
@@ -203,3 +216,12 @@ class RunHooks:
     @hookspec(Slot.CHAIN, where="output")
     def images(self, images: list[Image], run: Run) -> list[Image]:
         """Decoded images, n of them; their size may change."""
+
+    # Any time.
+
+    @hookspec(Slot.COLLECT, where="every hook point")
+    def hook_called(self, call: HookCall, run: Run) -> None:
+        """See what each call of an extension's hook changed and how long it took; nothing is returned.
+
+        Also told of the extension's own hooks, except of this one. Without it, nothing is measured.
+        """

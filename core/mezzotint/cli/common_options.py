@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Options that several commands share, mezzotint's own and those of plugins (through `mezzotint.commands`)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import click
+
+from ..models.device import DTYPES
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -39,6 +41,31 @@ def plugin_option(command: Command) -> Command:
         multiple=True,
         help="Also load this Python file as a plugin. Repeatable.",
     )(command)
+
+
+def model_option(command: Command) -> Command:
+    """`--model`, handed over as `model`."""
+    return click.option(
+        "-m",
+        "--model",
+        default="emoji",
+        show_default=True,
+        help="Name (mezzotint models) or diffusers folder.",
+    )(command)
+
+
+def device_options(command: Command) -> Command:
+    """`--device` and `--dtype`, as `mezzotint.load` takes them."""
+    command = click.option(
+        "--dtype",
+        type=click.Choice(["auto", "fast", *DTYPES]),
+        default="auto",
+        show_default=True,
+        help="Number type of the model.",
+    )(command)
+    return click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")(
+        command
+    )
 
 
 def wants_debug() -> bool:

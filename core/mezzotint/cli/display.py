@@ -65,15 +65,16 @@ class Lines:
 class Bar:
     """A live bar over all runs, with step and time left, and the forming image if wanted."""
 
-    def __init__(self, runs: int, preview: bool) -> None:
+    def __init__(self, runs: int, steps: int | None, preview: bool) -> None:
         from rich.console import Console
         from rich.live import Live
         from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as RichProgress
 
         self._runs = runs
+        self._total = steps
         self._preview = preview
-        self._finished = 0
+        self._before = self._steps = 0
         self._console = Console(stderr=True)
         self._progress = RichProgress(
             TextColumn("{task.description}", markup=False),
@@ -92,11 +93,11 @@ class Bar:
 
     def step(self, progress: Progress) -> None:
         """Move the bar, and show the image as it is."""
-        done = self._finished * progress.count + progress.index + 1
+        self._steps = progress.count
         self._progress.update(
             self._task,
-            completed=done,
-            total=self._runs * progress.count,
+            completed=self._before + progress.index + 1,
+            total=self._total or self._runs * progress.count,
             step=progress.index + 1,
             steps=progress.count,
         )
@@ -110,18 +111,24 @@ class Bar:
 
     def end_run(self) -> None:
         """The bar goes on with the next run."""
-        self._finished += 1
+        self._before += self._steps
 
 
 @contextmanager
-def showing(runs: int, *, quiet: bool, preview: bool) -> Iterator[Display]:
-    """The display that fits where stderr goes."""
+def showing(
+    runs: int, *, quiet: bool = False, preview: bool = False, steps: int | None = None
+) -> Iterator[Display]:
+    """The display that fits where stderr goes.
+
+    Args:
+        steps: of all runs together, where they differ.
+    """
     if quiet:
         yield Silent()
     elif not sys.stderr.isatty():
         yield Lines()
     else:
-        bar = Bar(runs, preview)
+        bar = Bar(runs, steps, preview)
         with bar.live:
             yield bar
 

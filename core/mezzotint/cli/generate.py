@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import UnknownNameError, unknown_name
-from ..models.device import DTYPES
 from ..plugins.registry import Registry
 from ..scheduling import SolverSpec, find_spacing
-from .common_options import debug_option, json_option, plugin_option
+from .common_options import debug_option, device_options, json_option, model_option, plugin_option
 from .contact_sheet import contact_sheet
 from .display import showing, waiting
 from .errors import Interrupted
@@ -49,9 +48,7 @@ def parse_size(_ctx: click.Context, _param: click.Parameter, value: str | None) 
     epilog='Example: mezzotint generate "3d render of a ghost" -n 4 --grid',
 )
 @click.argument("prompts", metavar="PROMPT...", nargs=-1, required=True)
-@click.option(
-    "-m", "--model", default="emoji", show_default=True, help="Name (mezzotint models) or diffusers folder."
-)
+@model_option
 @click.option("--negative", metavar="TEXT", help="What to steer away from.")
 @click.option(
     "--steps", metavar="N", type=click.IntRange(1), help="Steps of the scheduler.  [default: the model's]"
@@ -91,14 +88,7 @@ def parse_size(_ctx: click.Context, _param: click.Parameter, value: str | None) 
     help="Folder, file, or pattern with {prompt} {seed} {number} {model}. Existing files are never overwritten.",
 )
 @click.option("--grid", is_flag=True, help="Also write all images on one sheet.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
-@click.option(
-    "--dtype",
-    type=click.Choice(["auto", "fast", *DTYPES]),
-    default="auto",
-    show_default=True,
-    help="Number type of the model.",
-)
+@device_options
 @click.option("--preview", is_flag=True, help="Show the image in the terminal as it forms.")
 @click.option("--explain", is_flag=True, help="Print what each extension would do, and stop.")
 @plugin_option

@@ -9,7 +9,7 @@ import copy
 import logging
 import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from typing import Any, TypeVar, Unpack
 
@@ -24,13 +24,14 @@ from ..hooks.blocks import Block, find_attention_layers, find_blocks
 from ..hooks.conditioning import Conditioning, encode_with_clip
 from ..hooks.guidance import default_guidance
 from ..models.components import Components, Source
-from ..planning.calls import Calls, noting
-from ..planning.plan import Entry, Plan, make_plan
+from ..planning.calls import Calls
+from ..planning.plan import Plan, make_plan
 from ..plugins.extension import Extension
 from ..plugins.registry import Registry
 from ..recipes.describe import describe_run
 from ..scheduling import make_scheduler
 from ..unet.attach import attached
+from .attachment import Attachment
 from .denoise import denoise
 from .preview import fit_latent_to_rgb, preview_images
 from .request import Request, RequestOptions, resolve
@@ -39,8 +40,6 @@ from .run import Clock, Progress, Run, RunCancelled
 
 logger = logging.getLogger("mezzotint")
 Resource = TypeVar("Resource")
-
-PATCHES = ("patch_text_encoder", "patch_unet")
 
 
 class Pipeline:
@@ -56,9 +55,7 @@ class Pipeline:
         self._lock = threading.RLock()
         self._running = False
         self._cache_lock = threading.RLock()
-        self._attached: list[ExitStack] = []
-        self._in_use: tuple[Extension, ...] = ()
-        self._patched: dict[str, tuple[Extension, ...]] = dict.fromkeys(PATCHES, ())
+        self._attachment = Attachment(self)
         self._resources: dict[Hashable, Any] = {}
 
     @property
@@ -187,31 +184,10 @@ class Pipeline:
 
         Other threads wait meanwhile.
         """
-        with self._lock, ExitStack() as stack:
+        with self._lock:
             self._refuse_inside_a_run()
-            plan = self._plan(None, extensions)
-            stack.callback(self._restore_in_use, self._in_use, dict(self._patched))
-            self._patch(Calls(plan), stack)
-            self._in_use = (*self._in_use, *extensions)
-            self._attached.append(stack)
-            try:
+            with self._attachment.using(extensions, self._plan(None, extensions)):
                 yield self
-            finally:
-                self._detach(stack)
-
-    def _detach(self, stack: ExitStack) -> None:
-        """Leave a `using`. Those entered later go first, whatever the order in which they are left."""
-        if stack not in self._attached:
-            return
-        inner = self._attached[self._attached.index(stack) + 1 :]
-        while self._attached[-1] is not stack:
-            self._attached.pop().close()
-        self._attached.pop()
-        if inner:
-            stack.close()
-            raise PlanError(
-                "using(…) was left before one that was entered later; both are undone. Nest them: with a, b: …"
-            )
 
     def resource(self, key: Hashable, make: Callable[[], Resource]) -> Resource:
         """What an extension loads, made once for a key (content, not only a path) and shared between runs."""
@@ -258,7 +234,7 @@ class Pipeline:
         if not isinstance(use, list | tuple):
             raise RequestError(f"use= takes an Extension or a list of them, not {use!r}")
         blocks, layers = self._places
-        return make_plan(request, (*self._in_use, *use), self.registry, blocks, layers)
+        return make_plan(request, (*self._attachment.in_use, *use), self.registry, blocks, layers)
 
     @cached_property
     def _places(self) -> tuple[dict[str, Block], dict[str, Block]]:
@@ -271,8 +247,7 @@ class Pipeline:
         run._encode = self._encoder(run, calls)
         clock = Clock()
         with ExitStack() as stack:
-            stack.callback(self._restore_in_use, self._in_use, dict(self._patched))
-            self._patch(calls, stack)
+            self._attachment.patch(calls, stack)
             run.guidance = calls.guidance(run) or default_guidance(run)
             stack.enter_context(attached(self.unet, calls, run))
             latents = denoise(run, calls, self._stepper(on_step))
@@ -280,27 +255,6 @@ class Pipeline:
             images = calls.images(self._decode(latents, run), run)
         recipe = describe_run(self, request, plan, run.scheduler)
         return Result(images, latents, recipe, plan, clock(), run.outputs)
-
-    def _patch(self, calls: Calls, stack: ExitStack) -> None:
-        """Enter the contexts of `patch_text_encoder` and `patch_unet` that are not entered yet, in plan order."""
-        for point, model in (("patch_text_encoder", self.text_encoder), ("patch_unet", self.unet)):
-            patches = calls.patches(point, model, self)
-            done = self._patched[point]
-            order = tuple(entry.use.extension for entry, _ in patches)
-            if any(first is not second for first, second in zip(done, order, strict=False)):
-                late = next(entry for entry, _ in patches if all(entry.use.extension is not d for d in done))
-                raise PlanError(
-                    f"{late.label} patches the model before an extension that is already attached; "
-                    "name it in the same using(…)"
-                )
-            for entry, make in patches[len(done) :]:
-                stack.enter_context(_Noted(entry, make))
-            self._patched[point] = order
-
-    def _restore_in_use(
-        self, in_use: tuple[Extension, ...], patched: dict[str, tuple[Extension, ...]]
-    ) -> None:
-        self._in_use, self._patched = in_use, patched
 
     def make_scheduler(self, request: Request) -> SchedulerMixin:
         """A fresh scheduler for a run: by the request's name, a copy of its object, or of the model's own."""
@@ -368,21 +322,3 @@ class Pipeline:
     def _preview(self, latents: Tensor) -> list[Image]:
         latent_to_rgb = self.resource("latent to RGB", lambda: fit_latent_to_rgb(self.vae))
         return preview_images(latents, latent_to_rgb, self.vae_scale_factor)
-
-
-class _Noted(AbstractContextManager[None]):
-    """An extension's context: errors on entering and leaving say whose it is, and it cannot swallow any."""
-
-    def __init__(self, entry: Entry, make: Callable[[], AbstractContextManager[Any] | None]) -> None:
-        self._entry = entry
-        self._context = make()
-
-    def __enter__(self) -> None:
-        if self._context is not None:
-            with torch.no_grad(), noting(self._entry, when=", on entering"):
-                self._context.__enter__()
-
-    def __exit__(self, *exception: Any) -> None:
-        if self._context is not None:
-            with torch.no_grad(), noting(self._entry, when=", on leaving"):
-                self._context.__exit__(*exception)
