@@ -24,6 +24,7 @@ _WHERE = {
     "Extension": "plugins.extension",
     "Field": "plugins.extension",
     "Guidance": "hooks.guidance",
+    "HookCall": "hooks.hook_call",
     "ClassifierFreeGuidance": "hooks.guidance",
     "MezzotintError": "errors",
     "ModelSpec": "plugins.specs",
@@ -47,6 +48,7 @@ _WHERE = {
     "load": "models.loading",
     "replay": "recipes.replaying",
     "scheduler": "scheduler_by_name",
+    "shadowed": "unet.attach",
     "solver": "scheduling",
     "spacing": "scheduling",
 }
@@ -63,6 +65,7 @@ if TYPE_CHECKING:
     from .hooks.conditioning import Pass as Pass
     from .hooks.guidance import ClassifierFreeGuidance as ClassifierFreeGuidance
     from .hooks.guidance import Guidance as Guidance
+    from .hooks.hook_call import HookCall as HookCall
     from .hooks.markers import hookimpl as hookimpl
     from .hooks.residuals import Residuals as Residuals
     from .models.loading import load as load
@@ -86,6 +89,7 @@ if TYPE_CHECKING:
     from .scheduling import Step as Step
     from .scheduling import solver as solver
     from .scheduling import spacing as spacing
+    from .unet.attach import shadowed as shadowed
     from .unet.attention import AttentionTokens as AttentionTokens
 
 

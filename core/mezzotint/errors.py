@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 class MezzotintError(Exception):
@@ -56,3 +60,25 @@ def suggest(name: str, known: Iterable[str]) -> str:
     if close:
         return f"did you mean {' or '.join(close)}?"
     return f"there {'are' if len(names) != 1 else 'is'}: {', '.join(names) or 'none'}."
+
+
+def option_errors(owner: str, fields: Iterable[str], error: ValidationError) -> str:
+    """What pydantic found wrong with options, as one sentence for the person who typed them.
+
+    Args:
+        owner: whose options they are.
+        fields: the names that there are.
+    """
+    parts = []
+    for problem in error.errors(include_url=False):
+        where = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            parts.append(f"no option {where!r}; {suggest(where, fields)}")
+        elif problem["type"] == "missing":
+            parts.append(f"option {where!r} is required")
+        else:
+            got = f", got {problem['input']!r}" if problem["type"] != "value_error" else ""
+            message = f"{problem['msg'][:1].lower()}{problem['msg'][1:]}{got}"
+            # What is wrong between several options has no place of its own.
+            parts.append(f"option {where!r}: {message}" if where else message)
+    return f"{owner}: " + "; ".join(parts)

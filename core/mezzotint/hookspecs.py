@@ -187,8 +187,11 @@ class RunHooks:
         """See attention probabilities (p * n, heads, queries, keys) of a layer; nothing is returned."""
 
     @hookspec(Slot.COLLECT, where="conditioning path", per_block=True)
-    def cross_attention_tokens(self, layer: Block, run: Run) -> AttentionTokens:
-        """Extra keys and values for a cross-attention layer, attended apart and added with their scale."""
+    def cross_attention_tokens(self, layer: Block, run: Run) -> AttentionTokens | Sequence[AttentionTokens]:
+        """Extra keys and values for a cross-attention layer, attended apart and added with their scale.
+
+        One set of tokens, or several, each attended apart from the others.
+        """
 
     @hookspec(Slot.CHAIN, where="U-Net")
     def unet_output(self, prediction: Tensor, timestep: Tensor, run: Run) -> Tensor:

@@ -26,6 +26,7 @@ class Recorder(Extension, name="recorder"):
     """Writes down every call of every run hook and changes nothing."""
 
     log: ClassVar[list[str]] = []
+    reported: ClassVar[list[str]] = []
 
     @hookimpl
     @contextmanager
@@ -64,6 +65,10 @@ class Recorder(Extension, name="recorder"):
     @hookimpl
     def step_begin(self, latents, run):
         self.log.append(f"step_begin {run.step.index}")
+
+    @hookimpl
+    def passes(self, passes, run):
+        self.log.append(f"passes {[pass_.name for pass_ in passes]}")
 
     @hookimpl
     def conditioning(self, conditioning, pass_, run):
@@ -111,8 +116,8 @@ class Recorder(Extension, name="recorder"):
         self.log.append(f"unet_output {tuple(prediction.shape)}")
 
     @hookimpl
-    def prediction(self, prediction, latents, run):
-        self.log.append(f"prediction {tuple(prediction.shape)}")
+    def prediction(self, prediction, predictions, latents, run):
+        self.log.append(f"prediction {tuple(prediction.shape)} of {sorted(predictions)}")
 
     @hookimpl
     def step_end(self, latents, run):
@@ -126,10 +131,15 @@ class Recorder(Extension, name="recorder"):
     def images(self, images, run):
         self.log.append(f"images {len(images)}")
 
+    @hookimpl
+    def hook_called(self, call, run):
+        self.reported.append(f"{call.point} {call.place}".strip())
+
 
 ATTN2 = "down.0.attentions.0.transformer_blocks.0.attn2"
 A_STEP = [
     "step_begin {i}",
+    "passes ['negative', 'positive']",
     "conditioning negative 2",
     "conditioning positive 2",
     "unet_residuals (4, 4, 16, 16) 4",
@@ -151,7 +161,7 @@ A_STEP = [
     "unet_block_output up.1.resnets.0 8 []",
     "unet_block_output up.1 8 []",
     "unet_output (4, 4, 16, 16)",
-    "prediction (2, 4, 16, 16)",
+    "prediction (2, 4, 16, 16) of ['negative', 'positive']",
     "step_end {i}",
 ]
 FULL_LOG = [
@@ -163,9 +173,9 @@ FULL_LOG = [
     "make_scheduler",
     "timesteps 2",
     "initial_latents (2, 4, 16, 16)",
-    *(line.format(i=0) for line in A_STEP[:1]),
+    *(line.format(i=0) for line in A_STEP[:2]),
     "encode_prompt 1",
-    *(line.format(i=0) for line in A_STEP[1:]),
+    *(line.format(i=0) for line in A_STEP[2:]),
     *(line.format(i=1) for line in A_STEP),
     "latents None",
     "images 2",
@@ -178,6 +188,18 @@ def test_the_full_ordered_log_of_a_run(pipe):
     Recorder.log.clear()
     pipe("a cat", n=2, use=[Recorder()], **RUN)
     assert Recorder.log == FULL_LOG
+
+
+def test_hook_called_is_told_of_every_call_in_its_order(pipe):
+    Recorder.log.clear()
+    Recorder.reported.clear()
+    pipe("a cat", n=2, use=[Recorder()], **RUN)
+    called = [line.split()[0] for line in Recorder.log if not line.startswith("unpatch")]
+    reported = [line.split()[0] for line in Recorder.reported]
+    # A block is reported when it is through, after what is inside it.
+    assert sorted(reported) == sorted(called)
+    assert reported[:4] == called[:4]
+    assert "unet_block_output down.0.resnets.0" in Recorder.reported
 
 
 def test_an_extension_that_only_looks_changes_no_bit(pipe):

@@ -154,7 +154,7 @@ def test_a_block_answered_without_its_skips_is_refused(pipe):
 
 
 def test_a_probe_must_return_nothing(pipe):
-    with pytest.raises(HookReturnError, match="nothing: a probe only looks"):
+    with pytest.raises(HookReturnError, match="nothing: attention_probe only looks"):
         pipe("a cat", use=returning("attention_probe", 1)(), **RUN)
 
 

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import UnknownNameError, unknown_name
 from ..plugins.registry import Registry
-from ..scheduling import SolverSpec, find_spacing
+from ..scheduling import SolverSpec, find_scheduler, find_spacing
 from .common_options import debug_option, device_options, json_option, model_option, plugin_option
 from .contact_sheet import contact_sheet
 from .display import showing, waiting
@@ -167,11 +166,7 @@ def _check_scheduler(registry: Registry, scheduler: str | None, spacing: str | N
     """Say at once what would otherwise be said after the model is loaded."""
     if scheduler is None or ":" in scheduler:
         return
-    try:
-        spec = registry.schedulers.provided(scheduler).spec
-    except UnknownNameError:
-        known = [*registry.schedulers, *(f"{prefix}:…" for prefix in registry.families)]
-        raise unknown_name("scheduler", scheduler, known) from None
+    spec = find_scheduler(scheduler, registry.schedulers, registry.families)
     if spacing is not None and isinstance(spec, SolverSpec):
         find_spacing(spacing, registry.spacings)
 

@@ -10,7 +10,7 @@ import click
 from ..plugins.discovery import Owner
 from ..plugins.specs import ModelSpec, RunDefaults
 from .common_options import debug_option, json_option, plugin_option
-from .plugin_loading import tolerant_registry
+from .plugin_loading import show_absent_plugins, tolerant_registry
 from .tables import print_json, print_table
 
 
@@ -40,6 +40,7 @@ def models(plugin_files: tuple[str, ...], as_json: bool) -> None:
         click.echo('mezzotint generate "a prompt" --model FOLDER')
     for conflict in registry.models.conflicts():
         click.echo(f"conflict: {conflict}", err=True)
+    show_absent_plugins(registry)
 
 
 def _plain(spec: ModelSpec, owner: Owner) -> dict[str, Any]:

@@ -13,6 +13,10 @@ OWN = (
         "plugins list", "mezzotint.cli.plugins:list_plugins", "List the plugins and what became of them."
     ),
     CommandSpec("plugins explain", "mezzotint.cli.plugin_details:explain", "Show what a plugin brings."),
+    CommandSpec("plugins new", "mezzotint.cli.plugin_new:new", "Write a plugin to start your own from."),
+    CommandSpec(
+        "plugins check", "mezzotint.cli.plugin_check:check", "Check a plugin before others install it."
+    ),
     CommandSpec("plugins enable", "mezzotint.cli.plugin_switch:enable", "Switch a plugin on again."),
     CommandSpec("plugins disable", "mezzotint.cli.plugin_switch:disable", "Switch a plugin off."),
     CommandSpec(
@@ -20,7 +24,7 @@ OWN = (
     ),
 )
 GROUP_HELP = {
-    "plugins": "See plugins, switch them on and off.",
+    "plugins": "See plugins, switch them on and off, write your own.",
     "schedulers": "See and compare schedulers.",
 }
 

@@ -25,7 +25,7 @@ from .tables import print_json
 def explain(name: str, plugin_files: tuple[str, ...], as_json: bool) -> None:
     """Show what a plugin brings: NAME is a plugin, a distribution or an extension."""
     registry = tolerant_registry(plugin_files)
-    details = [_details(registry, row) for row in _find(registry, name)]
+    details = [_details(registry, row) for row in find_rows(registry, name)]
     if as_json:
         print_json({"plugins": details})
         return
@@ -33,10 +33,10 @@ def explain(name: str, plugin_files: tuple[str, ...], as_json: bool) -> None:
         if position:
             click.echo()
         _print(plugin)
-    _print_traceback(_find(registry, name))
+    _print_traceback(find_rows(registry, name))
 
 
-def _find(registry: Registry, name: str) -> list[PluginRow]:
+def find_rows(registry: Registry, name: str) -> list[PluginRow]:
     """Rows by plugin or distribution, else the plugin that brings an extension of that name."""
     rows = [row for row in registry.rows if name in (row.owner.plugin, row.owner.distribution)]
     if not rows and name in registry.extensions:

@@ -8,8 +8,7 @@ from dataclasses import replace
 
 import click
 
-from ..errors import UnknownNameError
-from ..plugins.discovery import State
+from ..plugins.absent import hint_at_absent_plugins, hinting_at_absent_plugins
 from ..plugins.registry import Registry
 from ..plugins.settings import read_settings
 
@@ -23,22 +22,19 @@ def tolerant_registry(files: Sequence[object] = ()) -> Registry:
     return Registry.load(files, settings=replace(read_settings(), strict=False))
 
 
+def show_absent_plugins(registry: Registry) -> None:
+    """Below a listing: which plugins are not loaded, as something may be missing for it."""
+    hint = hint_at_absent_plugins(registry, "what is missing here").strip()
+    if hint:
+        click.echo(hint, err=True)
+
+
 @contextmanager
 def hinting_at_failures(registry: Registry) -> Iterator[None]:
-    """Let an unknown name or option also say which plugins are missing: it may have come from one of them."""
-    try:
-        yield
-    except UnknownNameError as error:
-        raise UnknownNameError(f"{error}{_failures(registry)}") from None
-    except click.NoSuchOption as error:
-        message = f"{error.message}{_failures(registry)}"
-        raise click.NoSuchOption(error.option_name, message, error.possibilities, error.ctx) from None
-
-
-def _failures(registry: Registry) -> str:
-    failed = [row for row in registry.rows if row.state is State.FAILED]
-    if not failed:
-        return ""
-    names = ", ".join(row.owner.plugin for row in failed)
-    number, them = ("A plugin", "it") if len(failed) == 1 else ("Some plugins", "them")
-    return f" {number} failed to load ({names}); if it is from {them}: mezzotint plugins explain {failed[0].owner.plugin}"
+    """Let an unknown name or option also say which plugins are not loaded: it may come from one of them."""
+    with hinting_at_absent_plugins(registry):
+        try:
+            yield
+        except click.NoSuchOption as error:
+            message = f"{error.message}{hint_at_absent_plugins(registry)}"
+            raise click.NoSuchOption(error.option_name, message, error.possibilities, error.ctx) from None

@@ -10,7 +10,7 @@ from ..errors import unknown_name
 from ..plugins.registry import Registry
 from ..scheduling import SolverSpec
 from .common_options import debug_option, json_option, plugin_option
-from .plugin_loading import tolerant_registry
+from .plugin_loading import show_absent_plugins, tolerant_registry
 from .tables import print_json, print_table
 
 
@@ -42,6 +42,7 @@ def list_schedulers(family: str | None, plugin_files: tuple[str, ...], as_json: 
     for table in (registry.schedulers, registry.families, registry.spacings):
         for conflict in table.conflicts():
             click.echo(f"conflict: {conflict}", err=True)
+    show_absent_plugins(registry)
 
 
 def _print(

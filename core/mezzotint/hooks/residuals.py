@@ -19,7 +19,7 @@ class Residuals:
     mid: Tensor | None = None
     """For the output of the middle block (ControlNet)."""
     adapter: tuple[Tensor, ...] = ()
-    """One for each down block, added inside it (T2I-Adapter), or none."""
+    """One for each down block, added inside it, and maybe one for the middle block (T2I-Adapter), or none."""
 
     def unet_arguments(self, sample: Tensor, skip_count: int) -> dict[str, Any]:
         """The arguments of `UNet2DConditionModel.forward` that add these residuals."""
@@ -30,8 +30,11 @@ class Residuals:
             arguments["down_block_additional_residuals"] = self.down or (zero,) * skip_count
             arguments["mid_block_additional_residual"] = zero if self.mid is None else self.mid
         if self.adapter:
-            # A list, because the U-Net takes them off it one by one.
-            arguments["down_intrablock_additional_residuals"] = list(self.adapter)
+            # A list, because the U-Net takes them off it one by one; of all rows, because it drops the middle
+            # block's without a word if its shape is not exactly the sample's.
+            arguments["down_intrablock_additional_residuals"] = [
+                tensor.expand(len(sample), -1, -1, -1) for tensor in self.adapter
+            ]
         return arguments
 
 

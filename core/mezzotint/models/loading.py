@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError, UnknownNameError
+from ..plugins.absent import hinting_at_absent_plugins
 from ..plugins.registry import Registry
+from ..unet.text_width import text_width
 from .components import Components, Source
 from .weights import check_shapes, find_weights
 
@@ -22,11 +24,14 @@ if TYPE_CHECKING:
 COMPONENTS = {
     "unet": ("diffusers", ("UNet2DConditionModel",)),
     "vae": ("diffusers", ("AutoencoderKL",)),
-    "text_encoder": ("transformers", ("CLIPTextModel",)),
-    "tokenizer": ("transformers", ("CLIPTokenizer", "CLIPTokenizerFast")),
+    "text_encoder": ("transformers", ("CLIPTextModel", "T5EncoderModel")),
+    "tokenizer": ("transformers", ("CLIPTokenizer", "CLIPTokenizerFast", "T5Tokenizer", "T5TokenizerFast")),
     "scheduler": ("diffusers", ()),
 }
-"""What a folder of Stable Diffusion 1.x shape names in `model_index.json`: library and classes."""
+"""What a folder of Stable Diffusion 1.x shape names in `model_index.json`: library and classes.
+
+A folder without `vae` is a model of pixels, such as DeepFloyd IF's.
+"""
 
 
 _ONE_AT_A_TIME = threading.Lock()
@@ -55,7 +60,9 @@ def load(
         UnknownNameError: no plugin provides the model, and it is no folder.
         PluginError: one of `plugins` does not load.
     """
-    return open_model(model, Registry.load(plugins), device=device, dtype=dtype)
+    registry = Registry.load(plugins)
+    with hinting_at_absent_plugins(registry):
+        return open_model(model, registry, device=device, dtype=dtype)
 
 
 def open_model(
@@ -105,16 +112,33 @@ def open_folder(folder: Path, dtype: torch.dtype) -> Components:
         ModelError: as for `load`.
     """
     index = _read_json(folder / "model_index.json", "a diffusers folder has one")
-    classes = {name: _component_class(folder, index, name) for name in COMPONENTS}
+    names = [name for name in COMPONENTS if name != "vae" or index.get("vae") not in (None, [None, None])]
+    classes = {name: _component_class(folder, index, name) for name in names}
     with _ONE_AT_A_TIME:
-        for name in ("unet", "vae", "text_encoder"):
+        for name in (name for name in ("unet", "vae", "text_encoder") if name in classes):
             config = _read_json(folder / name / "config.json", f"it describes the {name}")
             check_shapes(classes[name], config, find_weights(folder / name))
         loaded = {name: _load_component(folder, name, cls, dtype) for name, cls in classes.items()}
+    if "vae" in loaded:
+        _correct_like_diffusers(loaded["scheduler"])
+    else:
+        loaded["vae"] = _pixel_space(folder, loaded["unet"])
     components = Components(**loaded)
-    _correct_like_diffusers(components.scheduler)
     _check_fit(folder, components)
     return components
+
+
+def _pixel_space(folder: Path, unet: Any) -> Any:
+    """The autoencoder of a folder that names none."""
+    from .pixel_space import PixelSpace
+
+    channels = unet.config.in_channels
+    if channels not in (1, 3):
+        raise ModelError(
+            f"{folder / 'model_index.json'} names no vae, and the {channels} channels that the U-Net takes are no "
+            "picture; a Stable Diffusion 1.x folder has one (library, class)"
+        )
+    return PixelSpace(latent_channels=channels).to(unet.dtype).eval()
 
 
 def _correct_like_diffusers(scheduler: Any) -> None:
@@ -172,14 +196,16 @@ def _quiet_transformers() -> Iterator[None]:
 def _check_fit(folder: Path, components: Components) -> None:
     """Components that open one by one may still not belong together."""
     text_dim = components.text_encoder.config.hidden_size
-    cross_dim = components.unet.config.cross_attention_dim
-    if cross_dim != text_dim:
+    width = text_width(components.unet.config)
+    if width != text_dim:
+        name = "encoder_hid_dim" if width == components.unet.config.encoder_hid_dim else "cross_attention_dim"
         raise ModelError(
-            f"{folder}: the U-Net's cross_attention_dim is {cross_dim}, the text encoder's hidden_size {text_dim}; "
+            f"{folder}: the U-Net's {name} is {width}, the text encoder's hidden_size {text_dim}; "
             "they are from different models"
         )
     latent = components.vae.config.latent_channels
-    if components.unet.config.out_channels != latent:
+    # Twice as many where it predicts a variance beside the noise.
+    if components.unet.config.out_channels not in (latent, 2 * latent):
         raise ModelError(
             f"{folder}: the U-Net predicts {components.unet.config.out_channels} channels, the VAE has {latent}; "
             "they are from different models"

@@ -104,7 +104,7 @@ def check_shapes(cls: Any, config: Mapping[str, Any], weights: Mapping[str, Path
     Raises:
         ModelError: a tensor is missing, unknown or of another shape; file, tensor and both shapes are named.
     """
-    expected = _expected_shapes(cls, config)
+    expected, tied = _expected_shapes(cls, config)
     headers: dict[Path, dict[str, Any]] = {}
     for path in dict.fromkeys(weights.values()):
         if not path.is_file():
@@ -118,7 +118,9 @@ def check_shapes(cls: Any, config: Mapping[str, Any], weights: Mapping[str, Path
             raise ModelError(
                 f"{path}: {name} has shape {stored}; {cls.__name__} with its config.json expects {wanted}"
             )
-    missing = [name for name in expected if prefix + name not in weights]
+    missing = [
+        name for name in expected if not any(prefix + alias in weights for alias in tied.get(name, (name,)))
+    ]
     if missing:
         first = next(iter(weights.values()), Path())
         raise ModelError(f"{first} lacks {_some(missing)}, which {cls.__name__} with its config.json expects")
@@ -143,7 +145,10 @@ def _is_tensor_entry(entry: Any) -> bool:
     )
 
 
-def _expected_shapes(cls: Any, config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+def _expected_shapes(
+    cls: Any, config: Mapping[str, Any]
+) -> tuple[dict[str, tuple[int, ...]], dict[str, list[str]]]:
+    """Shape of each tensor by name, and for those with several names (shared, so stored once) all of them."""
     import torch
 
     try:
@@ -154,7 +159,12 @@ def _expected_shapes(cls: Any, config: Mapping[str, Any]) -> dict[str, tuple[int
                 model = cls.from_config(dict(config))
     except Exception as error:
         raise ModelError(f"config.json of {cls.__name__} is not valid: {error}") from error
-    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    tensors = model.state_dict(keep_vars=True)
+    names: dict[int, list[str]] = {}
+    for name, tensor in tensors.items():
+        names.setdefault(id(tensor), []).append(name)
+    shared = {name: aliases for aliases in names.values() if len(aliases) > 1 for name in aliases}
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}, shared
 
 
 def _prefix(expected: Mapping[str, object], weights: Mapping[str, Path]) -> str:

@@ -16,7 +16,8 @@ from ..hooks.conditioning import Conditioning, Pass, concatenate
 from ..planning.calls import Calls
 from ..unet.attach import residual_shapes
 from ..unet.timestep_cond import guidance_embedding
-from .interval import apply_interval
+from .interval import apply_interval, set_timesteps
+from .learned_variance import join_variance, split_variance
 from .run import LoopStep, Run
 
 
@@ -33,7 +34,7 @@ def denoise(run: Run, calls: Calls, on_step: Callable[[Run, Tensor], None]) -> T
     chosen = calls.make_scheduler(run)
     scheduler: Any = pipe.make_scheduler(request) if chosen is None else chosen
     run.scheduler = scheduler
-    scheduler.set_timesteps(request.steps, device=pipe.device)
+    set_timesteps(scheduler, request.steps, pipe.device)
     timesteps = scheduler.timesteps
     if calls.acts("timesteps"):
         timesteps = apply_interval(scheduler, timesteps, calls.timesteps(timesteps, scheduler, run))
@@ -47,33 +48,36 @@ def denoise(run: Run, calls: Calls, on_step: Callable[[Run, Tensor], None]) -> T
 
     extra = _step_arguments(scheduler, run)
     timestep_cond = guidance_embedding(run, latents.dtype)
+    predict = partial(_predict, run, calls, prompts, timestep_cond)
+    run._evaluate = lambda latents: predict(latents)[0]
     run.clock.start()
     for index, timestep in enumerate(timesteps):
         run.step = LoopStep(index, len(timesteps), timestep)
-        latents = calls.step_begin(latents, run)
-        run.passes = run.guidance.passes(run)
-        prediction = _predict(run, calls, latents, timestep, prompts, timestep_cond)
-        rows = prediction.chunk(len(run.passes))
-        prediction = run.guidance.combine(
-            {pass_.name: part for pass_, part in zip(run.passes, rows, strict=True)}, run
-        )
-        prediction = calls.prediction(prediction, latents, run)
-        latents = scheduler.step(prediction, timestep, latents, **extra, return_dict=False)[0]
+        latents = run.latents = calls.step_begin(latents, run)
+        own = run.guidance.passes(run)
+        run.passes = calls.passes(own, run)
+        predictions, variance = predict(latents)
+        complete = run.passes is own or all(pass_.name in predictions for pass_ in own)
+        prediction = run.guidance.combine(predictions, run) if complete else predictions["positive"]
+        prediction = calls.prediction(prediction, predictions, latents, run)
+        output = join_variance(prediction, variance, scheduler)
+        latents = scheduler.step(output, timestep, latents, **extra, return_dict=False)[0]
         latents = calls.step_end(latents, run)
         on_step(run, latents)
-    run.step, run.passes = None, ()
+    run.step, run.passes, run.latents, run.conditioning = None, (), None, None
     return latents
 
 
 def _predict(
-    run: Run, calls: Calls, latents: Tensor, timestep: Tensor, prompts: _Prompts, timestep_cond: Tensor | None
-) -> Tensor:
-    """The U-Net's output (p * n, c, h, w) for all passes of this step."""
-    unet = run.pipe.unet
+    run: Run, calls: Calls, prompts: _Prompts, timestep_cond: Tensor | None, latents: Tensor
+) -> tuple[dict[str, Tensor], Tensor | None]:
+    """The U-Net's prediction (n, c, h, w) for each of `run.passes`, by name, and its variance, if it has one."""
+    assert run.step is not None
+    unet, timestep = run.pipe.unet, run.step.timestep
     sample = torch.cat([latents] * len(run.passes)) if len(run.passes) > 1 else latents
     if hasattr(run.scheduler, "scale_model_input"):
         sample = run.scheduler.scale_model_input(sample, timestep)
-    conditioning = prompts.of(run.passes)
+    conditioning = run.conditioning = prompts.of(run.passes)
     extra = {}
     if calls.acts("unet_residuals"):
         shapes = partial(residual_shapes, unet, sample)
@@ -100,7 +104,9 @@ def _predict(
         raise RequestError(
             f"the U-Net returned {tuple(prediction.shape)}, expected {expected}: an extension changed a shape inside"
         )
-    return calls.unet_output(prediction, timestep, run)
+    rows = calls.unet_output(prediction, timestep, run).chunk(len(run.passes))
+    predictions = {pass_.name: part for pass_, part in zip(run.passes, rows, strict=True)}
+    return split_variance(predictions, latents.shape[1])
 
 
 class _Prompts:

@@ -1,13 +1,31 @@
-"""Changing the interval of a diffusers scheduler after `set_timesteps`."""
+"""The interval of a run: asked of the scheduler, and changed after that."""
 
 from __future__ import annotations
 
 import inspect
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..errors import RequestError
+
+
+def set_timesteps(scheduler: Any, steps: int, device: torch.device) -> None:
+    """Lay out a run of so many steps.
+
+    Raises:
+        RequestError: the scheduler refuses the number.
+    """
+    try:
+        scheduler.set_timesteps(steps, device=device)
+    except (ValueError, IndexError, ZeroDivisionError) as error:
+        trained = scheduler.config.get("num_train_timesteps")
+        if trained is not None and steps > trained:
+            raise RequestError(
+                f"{steps} steps are more than the {trained} timesteps that the model was trained on; use fewer"
+            ) from error
+        raise RequestError(f"{type(scheduler).__name__} refuses {steps} steps: {error}") from error
 
 
 def apply_interval(scheduler: Any, before: Tensor, wanted: Tensor) -> Tensor:

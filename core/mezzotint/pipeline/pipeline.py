@@ -21,16 +21,19 @@ from torch import Tensor
 
 from ..errors import PlanError, RequestError
 from ..hooks.blocks import Block, find_attention_layers, find_blocks
-from ..hooks.conditioning import Conditioning, encode_with_clip
+from ..hooks.conditioning import Conditioning, encode_text
 from ..hooks.guidance import default_guidance
 from ..models.components import Components, Source
 from ..planning.calls import Calls
 from ..planning.plan import Plan, make_plan
+from ..planning.watched_calls import calls_of
+from ..plugins.absent import hinting_at_absent_plugins
 from ..plugins.extension import Extension
 from ..plugins.registry import Registry
 from ..recipes.describe import describe_run
 from ..scheduling import make_scheduler
 from ..unet.attach import attached
+from ..unet.text_width import text_width
 from .attachment import Attachment
 from .denoise import denoise
 from .preview import fit_latent_to_rgb, preview_images
@@ -65,17 +68,17 @@ class Pipeline:
 
     @property
     def vae(self) -> AutoencoderKL:
-        """The autoencoder between images and latents."""
+        """The autoencoder between images and latents; one that changes nothing for a model of pixels."""
         return self.components.vae
 
     @property
     def text_encoder(self) -> Any:
-        """The text encoder (transformers' `CLIPTextModel`)."""
+        """The text encoder (transformers' `CLIPTextModel` or `T5EncoderModel`)."""
         return self.components.text_encoder
 
     @property
     def tokenizer(self) -> Any:
-        """The tokenizer (transformers' `CLIPTokenizer`)."""
+        """The tokenizer (transformers' `CLIPTokenizer` or `T5Tokenizer`)."""
         return self.components.tokenizer
 
     @property
@@ -241,7 +244,7 @@ class Pipeline:
         return find_blocks(self.unet), find_attention_layers(self.unet)
 
     def _run(self, request: Request, plan: Plan, on_step: Callable[[Progress], None] | None) -> Result:
-        calls = Calls(plan)
+        calls = calls_of(plan)
         generators = [torch.Generator("cpu").manual_seed(seed) for seed in request.seeds]
         run = Run(self, request, plan, generators)
         run._encode = self._encoder(run, calls)
@@ -260,16 +263,22 @@ class Pipeline:
         """A fresh scheduler for a run: by the request's name, a copy of its object, or of the model's own."""
         chosen = request.scheduler
         if isinstance(chosen, str) or (chosen is None and request.spacing is not None):
-            return make_scheduler(
-                chosen or f"diffusers:{type(self.scheduler).__name__}",
-                spacing=request.spacing,
-                like=self.scheduler,
-                schedulers=self.registry.schedulers,
-                families=self.registry.families,
-                spacings=self.registry.spacings,
-            )
+            with hinting_at_absent_plugins(self.registry):
+                return make_scheduler(
+                    chosen,
+                    spacing=request.spacing,
+                    like=self.scheduler,
+                    schedulers=self.registry.schedulers,
+                    families=self.registry.families,
+                    spacings=self.registry.spacings,
+                )
         if request.spacing is not None:
             raise PlanError("spacing= goes with a scheduler's name; a scheduler object has its own spacing")
+        if chosen is not None and not (hasattr(chosen, "set_timesteps") and hasattr(chosen, "step")):
+            raise RequestError(
+                "scheduler= takes a name (mezzotint schedulers list) or a scheduler object, such as what "
+                f"mezzotint.scheduler returns, not {chosen!r}"
+            )
         return copy.deepcopy(self.scheduler if chosen is None else chosen)
 
     def _encoder(self, run: Run, calls: Calls) -> Callable[[list[str]], Conditioning]:
@@ -278,19 +287,19 @@ class Pipeline:
         def encode(prompts: list[str]) -> Conditioning:
             nonlocal inside
             if inside or not calls.acts("encode_prompt"):
-                return self._encode_with_clip(prompts)
+                return self._encode_text(prompts)
             inside = True
             try:
                 like = next(self.text_encoder.parameters())
-                answer = calls.encode_prompt(prompts, like, self.unet.config.cross_attention_dim, run)
+                answer = calls.encode_prompt(prompts, like, text_width(self.unet.config), run)
             finally:
                 inside = False
-            return self._encode_with_clip(prompts) if answer is None else answer
+            return self._encode_text(prompts) if answer is None else answer
 
         return encode
 
-    def _encode_with_clip(self, prompts: list[str]) -> Conditioning:
-        conditioning, cut = encode_with_clip(
+    def _encode_text(self, prompts: list[str]) -> Conditioning:
+        conditioning, cut = encode_text(
             prompts, self.tokenizer, self.text_encoder, self.device, self.text_encoder.dtype
         )
         for text in filter(None, cut):

@@ -18,10 +18,9 @@ def fit_latent_to_rgb(vae: Any) -> Tensor:
     """
     generator = torch.Generator("cpu").manual_seed(0)
     channels = vae.config.latent_channels
-    parameter = next(vae.parameters())
     coarse = torch.randn(FITTED_LATENTS, channels, 2, 2, generator=generator)
     latents = torch.nn.functional.interpolate(coarse, size=(FITTED_SIZE, FITTED_SIZE), mode="bilinear")
-    pixels = vae.decode((latents / vae.config.scaling_factor).to(parameter), return_dict=False)[0]
+    pixels = vae.decode((latents / vae.config.scaling_factor).to(vae.device, vae.dtype), return_dict=False)[0]
     colours = torch.nn.functional.adaptive_avg_pool2d(pixels.float().cpu(), (FITTED_SIZE, FITTED_SIZE))
     inputs = latents.permute(0, 2, 3, 1).reshape(-1, channels)
     inputs = torch.cat([inputs, torch.ones(len(inputs), 1)], dim=1)

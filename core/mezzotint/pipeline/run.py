@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import MezzotintError
 from ..hooks.conditioning import Conditioning, Pass
+from ..scheduling.frame import ModelFrame
+from ..scheduling.model_config import model_config
+from ..scheduling.noise_schedule import NoiseSchedule, noise_schedule
 from .request import Request
 
 if TYPE_CHECKING:
@@ -59,11 +64,16 @@ class Run:
     step: LoopStep | None = None
     """`None` before and after the loop."""
     passes: tuple[Pass, ...] = ()
-    """The passes of this step; valid from `conditioning` to `unet_output`."""
+    """The passes of this step; valid from `conditioning` on, and inside `evaluate` those of that evaluation."""
+    latents: Tensor | None = None
+    """(n, c, h, w), what this step started from; valid from `guidance.passes` to `step_end`."""
+    conditioning: Conditioning | None = None
+    """What the U-Net is told, p * n rows, after every `conditioning` hook; valid from `unet_residuals` to `unet_output`."""
     outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
     """What extensions publish, by label; becomes `Result.outputs`."""
     _states: dict[int, tuple[Extension, object]] = field(default_factory=dict)
     _encode: Callable[[list[str]], Conditioning] = field(init=False)
+    _evaluate: Callable[[Tensor], dict[str, Tensor]] = field(init=False)
 
     @property
     def n(self) -> int:
@@ -102,6 +112,57 @@ class Run:
         Inside `encode_prompt` itself it is the pipeline's own encoder, so that an extension can build on it.
         """
         return self._encode(prompts)
+
+    def evaluate(self, latents: Tensor, passes: tuple[Pass, ...]) -> Mapping[str, Tensor]:
+        """Run the U-Net once more inside a step, at its timestep, with every hook of the U-Net.
+
+        For use in `Guidance.combine` and at `prediction`. Give the passes names of their own, so that other
+        extensions can tell this evaluation from the step's.
+
+        Args:
+            latents: (n, c, h, w), at the noise level of the step.
+            passes: conditioned on `positive` or `negative`, with any names.
+
+        Returns:
+            The prediction (n, c, h, w) of each pass, by its name.
+        """
+        if self.step is None:
+            raise MezzotintError(
+                "run.evaluate is for use inside a step: at prediction, or in Guidance.combine"
+            )
+        with self._while(passes):
+            return self._evaluate(latents)
+
+    @contextmanager
+    def _while(self, passes: tuple[Pass, ...]) -> Iterator[None]:
+        before, self.passes = self.passes, passes
+        try:
+            yield
+        finally:
+            self.passes = before
+
+    def frame(self) -> ModelFrame:
+        """This step's latents as the model sees them, and what its predictions mean there.
+
+        Raises:
+            RequestError: the model's own scheduler has no noise schedule that says so.
+        """
+        if self.step is None or self.latents is None:
+            raise MezzotintError("run.frame() is for use inside a step")
+        noise, prediction_type = self._noise_schedule
+        sigma = noise.sigma_of_timestep(float(self.step.timestep))
+        alpha = noise.alpha(sigma)
+        scheduler: Any = self.scheduler
+        sample, scale = self.latents, 1.0
+        if hasattr(scheduler, "scale_model_input"):
+            sample = scheduler.scale_model_input(sample, self.step.timestep)
+            scale = float(scheduler.scale_model_input(sample.new_ones(()), self.step.timestep))
+        return ModelFrame(sample, alpha, sigma * alpha, prediction_type, scale)
+
+    @cached_property
+    def _noise_schedule(self) -> tuple[NoiseSchedule, str]:
+        config = model_config(self.pipe.scheduler)
+        return noise_schedule(config), config["prediction_type"]
 
 
 class RunCancelled(MezzotintError):

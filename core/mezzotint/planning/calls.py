@@ -18,6 +18,7 @@ from .plan import Entry, Plan
 from .returns import (
     check_block,
     check_block_output,
+    check_changed_passes,
     check_conditioning,
     check_context,
     check_images,
@@ -118,6 +119,10 @@ class Calls:
         """Latents at the start of a step."""
         return self._chain("step_begin", "latents", {"latents": latents, "run": run}, run, check_tensor)
 
+    def passes(self, passes: tuple[Pass, ...], run: Run) -> tuple[Pass, ...]:
+        """The passes of a step; what came in, where no extension changes them."""
+        return self._chain("passes", "passes", {"passes": passes, "run": run}, run, check_changed_passes)
+
     def conditioning(self, conditioning: Conditioning, pass_: Pass, run: Run) -> Conditioning:
         """The conditioning of one pass."""
         values = {"conditioning": conditioning, "pass_": pass_, "run": run}
@@ -215,16 +220,18 @@ class Calls:
             self._ask(entry, values, run, lambda entry, answer: check_tokens(entry, answer, query, layer))
             for entry in self._at.get(("cross_attention_tokens", layer.name), ())
         )
-        return [answer for answer in answers if answer is not None]
+        return [tokens for answer in answers if answer is not None for tokens in answer]
 
     def unet_output(self, prediction: Tensor, timestep: Tensor, run: Run) -> Tensor:
         """The U-Net's output for all passes."""
         values = {"prediction": prediction, "timestep": timestep, "run": run}
         return self._chain("unet_output", "prediction", values, run, check_tensor)
 
-    def prediction(self, prediction: Tensor, latents: Tensor, run: Run) -> Tensor:
+    def prediction(
+        self, prediction: Tensor, predictions: Mapping[str, Tensor], latents: Tensor, run: Run
+    ) -> Tensor:
         """The combined prediction."""
-        values = {"prediction": prediction, "latents": latents, "run": run}
+        values = {"prediction": prediction, "predictions": predictions, "latents": latents, "run": run}
         return self._chain("prediction", "prediction", values, run, check_tensor)
 
     def step_end(self, latents: Tensor, run: Run) -> Tensor:

@@ -122,9 +122,23 @@ def check_passes(entry: Entry, answer: Any) -> tuple[Pass, ...]:
     return passes
 
 
+def check_changed_passes(entry: Entry, answer: Any, like: tuple[Pass, ...]) -> tuple[Pass, ...]:
+    """At least one `Pass`, no two of one name; where any of those that came in is missing, `positive` is there."""
+    passes = check_passes(entry, answer)
+    names = {pass_.name for pass_ in passes}
+    missing = [pass_.name for pass_ in like if pass_.name not in names]
+    if missing and "positive" not in names:
+        raise _wrong(
+            entry,
+            f"passes {sorted(names)}, without {missing[0]}",
+            "those that came in, or at least 'positive'",
+        )
+    return passes
+
+
 def check_nothing(entry: Entry, answer: Any) -> None:
     """Nothing at all."""
-    raise _wrong(entry, _kind(answer), "nothing: a probe only looks")
+    raise _wrong(entry, _kind(answer), f"nothing: {entry.point} only looks")
 
 
 def check_residuals(
@@ -138,10 +152,14 @@ def check_residuals(
         "mid": () if answer.mid is None else (answer.mid,),
         "adapter": answer.adapter,
     }
+    expected = dict(shapes)
+    if len(answer.adapter) > len(shapes["adapter"]):
+        # The adapters of SDXL have one more, for the middle block.
+        expected["adapter"] = [*shapes["adapter"], *shapes["mid"]]
     for kind, tensors in given.items():
-        if tensors and len(tensors) != len(shapes[kind]):
+        if tensors and len(tensors) != len(expected[kind]):
             raise _wrong(entry, f"{len(tensors)} {kind} residuals", f"{len(shapes[kind])} for this U-Net")
-        for position, (tensor, shape) in enumerate(zip(tensors, shapes[kind], strict=False)):
+        for position, (tensor, shape) in enumerate(zip(tensors, expected[kind], strict=False)):
             if tuple(tensor.shape[1:]) != shape or tensor.shape[0] not in (1, sample.shape[0]):
                 raise _wrong(
                     entry,
@@ -157,8 +175,14 @@ def check_residuals(
     return answer
 
 
-def check_tokens(entry: Entry, answer: Any, query: Any, layer: Block) -> Any:
-    """Keys and values projected for a layer with this query (rows, heads, queries, dim): its rows, or one."""
+def check_tokens(entry: Entry, answer: Any, query: Any, layer: Block) -> list[Any]:
+    """Sets of tokens for a layer with this query (rows, heads, queries, dim): one, or several."""
+    sets = list(answer) if isinstance(answer, list | tuple) else [answer]
+    return [_check_token_set(entry, tokens, query, layer) for tokens in sets]
+
+
+def _check_token_set(entry: Entry, answer: Any, query: Any, layer: Block) -> Any:
+    """Keys and values projected for a layer with this query: its rows, or one."""
     from ..unet.attention import AttentionTokens
 
     width, where = query.shape[1] * query.shape[3], f" at {layer}"

@@ -98,7 +98,9 @@ class WatchedCalls(Calls):
         for entry in self._entries.get(point, ()):
             before = values[name]
             started = perf_counter()
-            answer = super()._ask(entry, values, run, lambda entry, answer, like=before: check(entry, answer, like))
+            answer = super()._ask(
+                entry, values, run, lambda entry, answer, like=before: check(entry, answer, like)
+            )
             seconds = perf_counter() - started
             if answer is not None:
                 values[name] = answer
@@ -123,9 +125,7 @@ class WatchedCalls(Calls):
                 super()._ask(watcher, values, run, check_nothing)
 
     @contextmanager
-    def _timed(
-        self, entry: Entry, make: Callable[[], AbstractContextManager[Any] | None]
-    ) -> Iterator[None]:
+    def _timed(self, entry: Entry, make: Callable[[], AbstractContextManager[Any] | None]) -> Iterator[None]:
         started = perf_counter()
         context = make()
         if context is None:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ..errors import PluginError, RequestError, suggest
+from ..errors import PluginError, RequestError, option_errors
 from ..hashing import hash_file
 from ..hooks.markers import is_hookimpl
 from ..hooks.signatures import check_implementations
@@ -67,7 +67,7 @@ class Extension(BaseModel):
         try:
             super().__init__(**options)
         except ValidationError as error:
-            raise RequestError(_sentence(self.extension_name, fields, error)) from None
+            raise RequestError(option_errors(self.extension_name, fields, error)) from None
 
     def __init_subclass__(cls, name: str = "", conflicts: tuple[str, ...] | str = (), **config: Any) -> None:
         super().__init_subclass__(**config)
@@ -119,18 +119,3 @@ IN_MEMORY = "in memory"
 def _in_memory(value: object) -> dict[str, str]:
     """What a recipe keeps of an image or tensor that was handed over as an object."""
     return {IN_MEMORY: f"{type(value).__module__}.{type(value).__qualname__}"}
-
-
-def _sentence(name: str, fields: list[str], error: ValidationError) -> str:
-    """Pydantic's findings as one sentence for the person who typed the option."""
-    parts = []
-    for problem in error.errors(include_url=False):
-        where = ".".join(str(part) for part in problem["loc"])
-        if problem["type"] == "extra_forbidden":
-            parts.append(f"no option {where!r}; {suggest(where, fields)}")
-        elif problem["type"] == "missing":
-            parts.append(f"option {where!r} is required")
-        else:
-            got = f", got {problem['input']!r}" if problem["type"] != "value_error" else ""
-            parts.append(f"option {where!r}: {problem['msg'][:1].lower()}{problem['msg'][1:]}{got}")
-    return f"{name}: " + "; ".join(parts)

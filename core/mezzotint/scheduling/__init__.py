@@ -8,6 +8,7 @@ Importing this package imports neither torch nor diffusers, so that plugins stay
 from .integrate import integrate
 from .make import make_scheduler
 from .noise_schedule import NoiseSchedule
+from .scheduler_names import find_scheduler
 from .spacing_names import find_spacing
 from .specs import (
     SchedulerFamily,
@@ -29,6 +30,7 @@ __all__ = [
     "SolverSpec",
     "SpacingSpec",
     "Step",
+    "find_scheduler",
     "find_spacing",
     "integrate",
     "make_scheduler",

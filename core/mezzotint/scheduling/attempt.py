@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import PluginError
-from .step import Past, Step
+from .step import Options, Past, Step
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,8 +46,9 @@ def attempt(
     index: int,
     answers: Sequence[Tensor],
     history: tuple[Past, ...],
-    options: Mapping[str, Any],
+    options: Options,
     noise: Callable[[int], Tensor],
+    unconditional: Tensor | None = None,
 ) -> Question | Done:
     """Call the solver on step `index` with the model's answers so far.
 
@@ -60,6 +60,7 @@ def attempt(
         answers: denoised samples; the first is at the step's start, the others in the order of the
             solver's `s.denoise` calls.
         noise: from stage to noise of this step.
+        unconditional: denoised sample at the step's start without guidance, for solvers that declare it.
 
     Raises:
         PluginError: the solver asks at an impossible noise level or returns something that is no sample.
@@ -82,10 +83,11 @@ def attempt(
         denoised=answers[0],
         index=index,
         steps=len(sigmas) - 1,
-        history=history[len(history) - min(solver.history, len(history)) :],
-        options=SimpleNamespace(**options),
+        history=history,
+        options=options,
         _denoise=denoise,
         _noise=noise,
+        _unconditional=unconditional,
     )
     try:
         result = solver(step)

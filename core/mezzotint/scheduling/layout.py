@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import PluginError, RequestError
 from .noise_schedule import NoiseSchedule
 from .plan import Slot, plan
+from .step import Options
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,6 +27,8 @@ class Layout:
     slots: tuple[Slot, ...]
     times: tuple[float, ...]
     """Timestep of each slot."""
+    alphas: tuple[float, ...]
+    """α of each slot, and of where the run ends."""
 
     def start(self, timestep: float | Tensor) -> int:
         """Where a run that was not announced by `set_begin_index` starts.
@@ -94,9 +97,7 @@ class Layout:
         return [index for index, slot in enumerate(self.slots) if not slot.stage]
 
 
-def lay_out(
-    solver: SolverSpec, levels: Sequence[float], options: Mapping[str, Any], schedule: NoiseSchedule
-) -> Layout:
+def lay_out(solver: SolverSpec, levels: Sequence[float], options: Options, schedule: NoiseSchedule) -> Layout:
     """Find where the solver will evaluate the model.
 
     Raises:
@@ -105,7 +106,8 @@ def lay_out(
     """
     slots = plan(solver, levels, options)
     times = tuple(schedule.timestep_at(slot.sigma) for slot in slots)
-    return Layout(solver.name, tuple(levels), slots, times)
+    alphas = tuple(schedule.alpha(sigma) for sigma in (*(slot.sigma for slot in slots), levels[-1]))
+    return Layout(solver.name, tuple(levels), slots, times, alphas)
 
 
 def _same(first: float, second: float) -> bool:

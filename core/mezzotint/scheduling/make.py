@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from ..errors import RequestError, unknown_name
+from ..errors import RequestError
+from .scheduler_names import Member, find_scheduler
 from .spacing_names import find_spacing
 from .specs import SchedulerFamily, SchedulerSpec, SolverSpec, SpacingSpec
 
@@ -14,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def make_scheduler(
-    name: str,
+    name: str | SolverSpec | None,
     *,
-    spacing: str | None = None,
+    spacing: str | SpacingSpec | None = None,
     like: SchedulerMixin | Mapping[str, Any] | None = None,
     schedulers: Mapping[str, SolverSpec | SchedulerSpec | type],
     families: Mapping[str, SchedulerFamily],
@@ -26,8 +27,10 @@ def make_scheduler(
     """A diffusers scheduler by name.
 
     Args:
-        name: a solver or scheduler in `schedulers`, or `prefix:name` of a family.
-        spacing: default: what `like` uses. For a diffusers class it is mapped to the class's config flags.
+        name: a solver or scheduler in `schedulers`, `prefix:name` of a family, a solver itself, or `None`
+            for another one of the class of `like`.
+        spacing: a name, or a spacing itself; default: what `like` uses. For a diffusers class it is mapped
+            to the class's config flags.
         like: the model's own scheduler or its config: β, prediction type and so on are read from it.
             Default: Stable Diffusion's.
         options: of the solver, of the spacing, or settings of the model such as `prediction_type`; for a
@@ -35,37 +38,51 @@ def make_scheduler(
 
     Raises:
         UnknownNameError: no scheduler or spacing of that name.
-        RequestError: an option that there is not, a spacing that the scheduler cannot take, or a model
-            whose noise schedule solvers do not follow.
+        RequestError: an argument of the wrong kind, an option that there is not, a spacing that the scheduler
+            cannot take, or a model whose noise schedule solvers do not follow.
     """
+    _check_kinds(name, spacing, like)
     chosen = dict(options or {})
-    prefix, colon, member = name.partition(":")
-    if colon and prefix in families:
-        family = families[prefix]
-        names = family.names()
-        if member not in names:
-            raise unknown_name(f"scheduler of {prefix!r}", member, names)
-        return _with_flags(
-            lambda config, extra: family.make(member, {**config, **extra}), like, spacing, chosen
-        )
-    try:
-        found = schedulers[name]
-    except KeyError:
-        known = [*schedulers, *(f"{each}:…" for each in families)]
-        raise unknown_name("scheduler", name, known) from None
+    # A scheduler that was made from a solver goes on with that.
+    found: Any = getattr(like, "solver", type(like)) if name is None else name
+    if isinstance(name, str):
+        found = find_scheduler(name, schedulers, families)
     if isinstance(found, SolverSpec):
         return _replay(found, spacing, like, spacings, chosen)
+    if isinstance(spacing, SpacingSpec):
+        raise RequestError(
+            f"spacing= {spacing.name!r} goes with a solver; a diffusers class takes its own spacings, by name"
+        )
     if isinstance(found, SchedulerSpec):
         return _with_flags(found.make, like, spacing, chosen, check=False)
-    scheduler_class: Any = found
-    return _with_flags(
-        lambda config, extra: scheduler_class.from_config({**config, **extra}), like, spacing, chosen
-    )
+    if isinstance(found, Member):
+        return _with_flags(found.make, like, spacing, chosen)
+    return _with_flags(lambda config, extra: found.from_config({**config, **extra}), like, spacing, chosen)
+
+
+def _check_kinds(name: object, spacing: object, like: object) -> None:
+    if not isinstance(name, str | SolverSpec) and not (name is None and hasattr(like, "config")):
+        raise RequestError(
+            f"a scheduler is given by its name, such as 'euler' or 'diffusers:DDIMScheduler', or as what @solver "
+            f"returns, not as {_kind(name)}"
+        )
+    if not isinstance(spacing, str | SpacingSpec | None):
+        raise RequestError(
+            f"spacing= takes a name, such as 'karras', or what @spacing returns, not {_kind(spacing)}"
+        )
+    if not (like is None or isinstance(like, Mapping) or isinstance(getattr(like, "config", None), Mapping)):
+        inside = " pipe.scheduler" if hasattr(like, "scheduler") else " a scheduler or its config"
+        raise RequestError(f"like= takes{inside}, not {_kind(like)}")
+
+
+def _kind(value: object) -> str:
+    """A value in a sentence: itself if it is short, else its type."""
+    return repr(value) if value is None or isinstance(value, int | float | str) else type(value).__name__
 
 
 def _replay(
     solver: SolverSpec,
-    spacing: str | None,
+    spacing: str | SpacingSpec | None,
     like: SchedulerMixin | Mapping[str, Any] | None,
     spacings: Mapping[str, SpacingSpec],
     options: Mapping[str, Any],
@@ -73,7 +90,8 @@ def _replay(
     from .model_config import DEFAULTS, model_config, own_spacing
     from .replay import ReplayScheduler
 
-    spec = find_spacing(own_spacing(like) if spacing is None else spacing, spacings)
+    wanted = own_spacing(like) if spacing is None else spacing
+    spec = wanted if isinstance(wanted, SpacingSpec) else find_spacing(wanted, spacings)
     known = {**DEFAULTS, **spec.options, **solver.options}
     for option, value in options.items():
         if option not in known:

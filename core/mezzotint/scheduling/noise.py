@@ -43,12 +43,10 @@ def keyed_noise(keys: Sequence[Key], step: int, stage: int, like: Tensor) -> Ten
     """
     import torch
 
-    noise = torch.stack(
-        [
-            torch.randn(like.shape[1:], generator=torch.Generator().manual_seed(_hash(*key, step, stage)))
-            for key in keys
-        ]
-    )
+    noise = torch.empty(like.shape)
+    for row, key in zip(noise, keys, strict=True):
+        generator = torch.Generator().manual_seed(_hash(*key, step, stage))
+        torch.randn(row.shape, generator=generator, out=row)
     return noise.to(dtype=like.dtype, device=like.device)
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import PluginError, RequestError
 from .attempt import Done, attempt
-from .step import Past
+from .step import Options, Past
 
 if TYPE_CHECKING:
     from .specs import SolverSpec
@@ -26,7 +26,7 @@ class Slot:
     """Noise level (in the variance-exploding frame) at which the model is asked."""
 
 
-def plan(solver: SolverSpec, sigmas: Sequence[float], options: Mapping[str, Any]) -> tuple[Slot, ...]:
+def plan(solver: SolverSpec, sigmas: Sequence[float], options: Options) -> tuple[Slot, ...]:
     """Dry-run the solver on a single zero to learn where it will evaluate the model.
 
     Where a solver evaluates must depend on noise levels and options only, not on the sample.
@@ -46,7 +46,8 @@ def plan(solver: SolverSpec, sigmas: Sequence[float], options: Mapping[str, Any]
         slots.append(Slot(index, 0, sigmas[index]))
         answers = [zero]
         while not isinstance(
-            outcome := attempt(solver, zero, sigmas, index, answers, history, options, lambda _: zero), Done
+            outcome := attempt(solver, zero, sigmas, index, answers, history, options, lambda _: zero, zero),
+            Done,
         ):
             slots.append(Slot(index, len(answers), outcome.sigma))
             answers.append(zero)

@@ -8,6 +8,26 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+def denoised_weights(prediction_type: str, alpha: float, sigma: float) -> tuple[float, float]:
+    """(a, b) with x0 = a x + b output, where x = sample/α and `sigma` = σ/α are of the variance-exploding frame.
+
+    The same as `denoised_from`, for who has x at hand.
+    """
+    sigma_model = alpha * sigma
+    match prediction_type:
+        case "epsilon":
+            return 1.0, -sigma
+        case "v_prediction":
+            square = alpha**2 + sigma_model**2
+            return alpha**2 / square, -sigma_model / square
+        case "flow_prediction":
+            return alpha / (alpha + sigma_model), -sigma_model / (alpha + sigma_model)
+        case "sample":
+            return 0.0, 1.0
+        case unknown:
+            raise ValueError(f"unknown prediction type {unknown!r}")
+
+
 def denoised_from(prediction_type: str, output: Tensor, sample: Tensor, alpha: float, sigma: float) -> Tensor:
     """The clean sample x0 that a model's output means.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -25,10 +25,10 @@ from .layout import Layout, lay_out
 from .noise import keyed_noise, sample_keys
 from .noise_schedule import NoiseSchedule, alphas_cumprod, noise_schedule
 from .plan import remember
-from .prediction import denoised_from
+from .prediction import denoised_weights
 from .replay_state import ReplayState, pack, unpack
 from .specs import SolverSpec, SpacingSpec
-from .step import Past
+from .step import Options, Past
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -91,7 +91,7 @@ class ReplayScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
             "spacing_options": dict(spacing_options or {}),
         }
         self.register_to_config(**given)  # type: ignore[no-untyped-call]
-        self.options = {**self.solver.options, **given["solver_options"]}
+        self.options = Options(**{**self.solver.options, **given["solver_options"]})
         self.order = self.solver.evals_per_step
         self.noise_schedule = self._read_noise_schedule()
         self.alphas_cumprod = None if use_flow_sigmas else torch.from_numpy(alphas_cumprod(given)).float()
@@ -220,15 +220,18 @@ class ReplayScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         sample: Tensor,
         generator: Generator | Sequence[Generator] | None = None,
         return_dict: bool = True,
+        uncond_output: Tensor | None = None,
     ) -> ReplayOutput | tuple[Tensor, Tensor]:
         """Take the model's answer at `sample`, (n, c, h, w), and return what to ask it next.
 
         Args:
             generator: keys the noise of stochastic solvers, see `noise.sample_keys`; its state is not used.
+            uncond_output: the model's answer without the condition, where `model_output` is the guided one;
+                for solvers that declare `unconditional`.
 
         Raises:
             RequestError: `set_timesteps` was not called, the run is over, `timestep` is not that of this
-                turn, or the model's output is not finite.
+                turn, the model's output is not finite, or there is no `uncond_output` for a solver that needs it.
         """
         layout = self._running()
         state = self._state
@@ -237,12 +240,13 @@ class ReplayScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
             state = ReplayState(slot=begin)
         slot = layout.turn(state.slot, timestep)
         dtype = _working_dtype(sample, layout.levels[0])
-        alpha = self.noise_schedule.alpha(slot.sigma)
-        wide = sample.to(dtype)
-        denoised = self._denoised(model_output.to(dtype), wide, alpha, slot.sigma)
-        base = wide / alpha if state.x is None else state.x
+        x = sample.to(dtype) / layout.alphas[state.slot]
+        denoised = self._denoised(model_output.to(dtype), x, state.slot)
+        base = x if state.x is None else state.x
         answers = (*state.answers, denoised)
-        keys = state.keys
+        keys, unconditional = state.keys, state.unconditional
+        if self.solver.unconditional and state.x is None:
+            unconditional = self._denoised(self._needed(uncond_output).to(dtype), x, state.slot)
 
         def noise(stage: int) -> Tensor:
             nonlocal keys
@@ -250,7 +254,15 @@ class ReplayScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
             return keyed_noise(keys, slot.step, stage, like=base)
 
         outcome = attempt(
-            self.solver, base, layout.levels, slot.step, answers, state.history, self.options, noise
+            self.solver,
+            base,
+            layout.levels,
+            slot.step,
+            answers,
+            state.history,
+            self.options,
+            noise,
+            unconditional,
         )
         if isinstance(outcome, Done):
             past = Past(base, layout.levels[slot.step], answers[0], outcome.carry)
@@ -258,11 +270,11 @@ class ReplayScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
             advanced = ReplayState(slot=state.slot + 1, history=history, keys=keys)
             sigma_next = layout.levels[slot.step + 1]
         else:
-            advanced = replace(state, slot=state.slot + 1, x=base, answers=answers, keys=keys)
+            advanced = ReplayState(state.slot + 1, base, answers, unconditional, state.history, keys)
             sigma_next = outcome.sigma
         layout.check_next(advanced.slot, sigma_next, within_step=advanced.x is not None)
         self._state = advanced
-        prev_sample = (outcome.x * self.noise_schedule.alpha(sigma_next)).to(sample.dtype)
+        prev_sample = (outcome.x * layout.alphas[advanced.slot]).to(sample.dtype)
         if not return_dict:
             return prev_sample, denoised.to(sample.dtype)
         return ReplayOutput(prev_sample=prev_sample, pred_original_sample=denoised.to(sample.dtype))
@@ -296,16 +308,31 @@ class ReplayScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
             raise RequestError("there is no run yet: call set_timesteps first")
         return self._layout
 
-    def _denoised(self, output: Tensor, sample: Tensor, alpha: float, sigma: float) -> Tensor:
-        denoised = denoised_from(self.config["prediction_type"], output, sample, alpha, alpha * sigma)
-        if not torch.isfinite(denoised).all():
-            step = sum(level >= sigma for level in self._running().levels[:-1])
+    def _denoised(self, output: Tensor, x: Tensor, index: int) -> Tensor:
+        """The clean sample that the model's output at `x` means, in turn `index`."""
+        layout = self._running()
+        sigma = layout.slots[index].sigma
+        of_x, of_output = denoised_weights(self.config["prediction_type"], layout.alphas[index], sigma)
+        denoised = torch.add(x if of_x == 1 else of_x * x, output, alpha=of_output)
+        # A sum is not finite if a summand is not. Asking a GPU at each step would wait for it, and what is not
+        # finite stays so to the end.
+        asked = denoised.device.type == "cpu" or index == len(layout.slots) - 1
+        if asked and not math.isfinite(float(denoised.sum())):
             raise RequestError(
-                f"the model's output or the sample is not finite in step {step} of "
+                f"the model's output or the sample is not finite in step {layout.slots[index].step + 1} of "
                 f"{self.num_inference_steps} of solver {self.solver.name!r} (σ = {sigma:.4g})"
             )
         limit = self.config["clip_sample_range"]
         return denoised.clamp(-limit, limit) if self.config["clip_sample"] else denoised
+
+    def _needed(self, uncond_output: Tensor | None) -> Tensor:
+        if uncond_output is None:
+            raise RequestError(
+                f"solver {self.solver.name!r} needs the unconditional prediction beside the guided one and got "
+                "none: diffusers' pipelines do not hand it over, and in mezzotint the pass 'negative' must run at "
+                "every step"
+            )
+        return uncond_output
 
     def _sigma_of(self, timestep: float) -> float:
         at = self._begin_index if self._state is None else self._state.slot

@@ -23,6 +23,8 @@ class ReplayState:
     """Sample at the start of the current step, while the solver is within one."""
     answers: tuple[Tensor, ...] = ()
     """The model's answers within the current step."""
+    unconditional: Tensor | None = None
+    """Denoised sample at the start of the current step without guidance, for solvers that look at it."""
     history: tuple[Past, ...] = ()
     """Earlier steps, as many as the solver needs."""
     keys: tuple[Key, ...] | None = None
@@ -37,6 +39,7 @@ def pack(state: ReplayState | None) -> dict[str, Any]:
         "slot": state.slot,
         "x": state.x,
         "answers": list(state.answers),
+        "unconditional": state.unconditional,
         "history": [
             {"x": past.x, "sigma": past.sigma, "denoised": past.denoised, "carry": dict(past.carry)}
             for past in state.history
@@ -53,6 +56,7 @@ def unpack(packed: Mapping[str, Any], on: device | str | None = None) -> ReplayS
         slot=packed["slot"],
         x=None if packed["x"] is None else packed["x"].to(on),
         answers=tuple(answer.to(on) for answer in packed["answers"]),
+        unconditional=None if packed["unconditional"] is None else packed["unconditional"].to(on),
         history=tuple(
             Past(
                 past["x"].to(on),

@@ -28,4 +28,6 @@ def find_spacing(name: str, spacings: Mapping[str, SpacingSpec]) -> SpacingSpec:
         return spacings[name]
     except KeyError:
         plain = {spec.family for spec in spacings.values() if spec.default}
-        raise unknown_name("spacing", name, {*spacings, *plain}) from None
+        known = {*spacings, *plain}
+        hint = "" if known else "pip install mezzotint-schedulers brings some."
+        raise unknown_name("spacing", name, known, hint) from None

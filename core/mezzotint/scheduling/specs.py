@@ -52,6 +52,8 @@ class SolverSpec:
     """Where the last step ends unless the model's `final_sigmas_type` says otherwise. `config`: at the σ of
     timestep 0 if the model's config has `set_alpha_to_one: false`, as DDIM does; `zero`: at 0."""
     description: str = ""
+    unconditional: bool = False
+    """Whether it needs the unconditional prediction beside the guided one, as `s.uncond_denoised`."""
 
     def __deepcopy__(self, memo: object) -> SolverSpec:
         return self
@@ -126,6 +128,7 @@ def solver(
     paper: str = "",
     start: Literal["marginal", "spacing"] = "marginal",
     final_sigma: Literal["zero", "config"] = "zero",
+    unconditional: bool = False,
     **options: Any,
 ) -> Callable[[SolverFunction], SolverSpec]:
     """Turn a function of a `Step` into a `SolverSpec`; see there for the fields.
@@ -156,6 +159,7 @@ def solver(
             start,
             final_sigma,
             _summary(function),
+            unconditional,
         )
 
     return make

@@ -5,11 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
+from ..errors import PluginError
+
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+class Options(SimpleNamespace):
+    """A solver's options, by name; read-only, as a solver that wrote there would no longer be pure."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a solver cannot change its option {name!r}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +34,7 @@ class Past:
     carry: Mapping[str, Tensor] = field(default_factory=dict)
     """What the solver returned beside its next x."""
 
-    @property
+    @cached_property
     def derivative(self) -> Tensor:
         """dx/dσ there, (x - denoised) / σ; also the predicted noise (Karras et al. 2022, eq. 3)."""
         return (self.x - self.denoised) / self.sigma
@@ -58,12 +68,23 @@ class Step:
     """How many steps the whole interval has."""
     history: tuple[Past, ...]
     """Earlier steps of this run, the previous one last; at most as many as the solver declares."""
-    options: SimpleNamespace
+    options: Options
     """The solver's options, by name."""
     _denoise: Callable[[Tensor, float], Tensor]
     _noise: Callable[[int], Tensor]
+    _unconditional: Tensor | None = None
 
     @property
+    def uncond_denoised(self) -> Tensor:
+        """The clean sample that the unconditional prediction alone means, where `denoised` is the guided one.
+
+        For solvers that declare `unconditional=True`.
+        """
+        if self._unconditional is None:
+            raise PluginError("declare @solver(…, unconditional=True) to see s.uncond_denoised")
+        return self._unconditional
+
+    @cached_property
     def derivative(self) -> Tensor:
         """dx/dσ, (x - denoised) / σ; also the predicted noise (Karras et al. 2022, eq. 3)."""
         return (self.x - self.denoised) / self.sigma

@@ -21,6 +21,7 @@ _WHERE = {
     "conformance_tests": "conformance",
     "fingerprint": "fingerprinting",
     "save_tiny_model": "tiny",
+    "save_tiny_pixel_model": "tiny_pixels",
     "tiny_pipeline": "tiny",
 }
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from .fingerprinting import fingerprint as fingerprint
     from .tiny import save_tiny_model as save_tiny_model
     from .tiny import tiny_pipeline as tiny_pipeline
+    from .tiny_pixels import save_tiny_pixel_model as save_tiny_pixel_model
 
 
 def __getattr__(name: str) -> Any:

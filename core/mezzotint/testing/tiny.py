@@ -103,7 +103,7 @@ def _tiny_vae() -> AutoencoderKL:
 
 
 def _tiny_text_encoder(vocabulary: int) -> CLIPTextModel:
-    return CLIPTextModel(
+    model = CLIPTextModel(
         CLIPTextConfig(
             vocab_size=vocabulary,
             hidden_size=TEXT_DIM,
@@ -115,7 +115,10 @@ def _tiny_text_encoder(vocabulary: int) -> CLIPTextModel:
             eos_token_id=vocabulary - 1,
             pad_token_id=vocabulary - 1,
         )
-    ).eval()
+    )
+    # As in a trained model: embeddings have a mean, which prompt weights rely on.
+    torch.nn.init.normal_(model.final_layer_norm.bias, std=0.1)
+    return model.eval()
 
 
 def _tokenizer(folder: Path) -> CLIPTokenizer:

@@ -173,3 +173,18 @@ def test_an_unknown_name_points_at_a_plugin_that_failed(mezzotint, install):
         assert result.exit_code == 2
         assert "A plugin failed to load (broken)" in result.stderr
         assert "mezzotint plugins explain broken" in result.stderr
+
+
+def test_an_unknown_name_points_at_a_plugin_that_is_off(mezzotint, install, monkeypatch):
+    install("mezzotint-lamp", "from mezzotint import hookimpl\n@hookimpl\ndef extensions():\n    return []\n")
+    monkeypatch.setenv("MEZZOTINT_DISABLE", "lamp")
+    for command in (
+        ["generate", "ghost"],
+        ["generate", "ghost", "--glow"],
+        ["generate", "ghost", "--scheduler", "glow"],
+        ["models"],
+        ["schedulers", "list"],
+    ):
+        result = mezzotint(*command)
+        assert "lamp: disabled by MEZZOTINT_DISABLE" in result.stderr, command
+        assert "see: mezzotint plugins list" in result.stderr

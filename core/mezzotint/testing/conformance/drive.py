@@ -132,7 +132,11 @@ def turns(
             following = scheduler.timesteps[index + 1 : index + 2]
             extra["prev_timestep"] = following[0] if len(following) else None
         seen = scheduler.scale_model_input(x, timestep) if hasattr(scheduler, "scale_model_input") else x
-        x = scheduler.step(model(seen, float(timestep)), timestep, x, return_dict=False, **extra)[0]
+        answer = model(seen, float(timestep))
+        if "uncond_output" in parameters:
+            # Without a condition both predictions are the same.
+            extra["uncond_output"] = answer
+        x = scheduler.step(answer, timestep, x, return_dict=False, **extra)[0]
         yield Turn(index, float(timestep), seen, x)
 
 

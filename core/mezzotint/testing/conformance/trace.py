@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ...scheduling.attempt import Done, attempt
 from ...scheduling.plan import remember
 from ...scheduling.specs import SolverSpec
-from ...scheduling.step import Past
+from ...scheduling.step import Options, Past
 from .problems import Problem
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def trace(
         stop: after this many steps; the solver still sees the whole interval, and so that it is not
             in its last step.
     """
-    merged = {**solver.options, **(options or {})}
+    merged = Options(**{**solver.options, **(options or {})})
     history: tuple[Past, ...] = ()
     passed, evaluations = [x], []
     draws: dict[tuple[int, int], None] = {}
@@ -69,7 +69,8 @@ def trace(
 
         answers = [problem.denoised(x, levels[index])]
         while not isinstance(
-            outcome := attempt(solver, x, levels, index, answers, history, merged, noise_of_step), Done
+            outcome := attempt(solver, x, levels, index, answers, history, merged, noise_of_step, answers[0]),
+            Done,
         ):
             answers.append(problem.denoised(outcome.x, outcome.sigma))
         history = remember(solver, history, Past(x, levels[index], answers[0], outcome.carry))
