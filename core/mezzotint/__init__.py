@@ -44,6 +44,7 @@ _WHERE = {
     "SolverSpec": "scheduling",
     "SpacingSpec": "scheduling",
     "Step": "scheduling",
+    "TextFile": "hooks.text_file",
     "hookimpl": "hooks.markers",
     "load": "models.loading",
     "replay": "recipes.replaying",
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
     from .hooks.hook_call import HookCall as HookCall
     from .hooks.markers import hookimpl as hookimpl
     from .hooks.residuals import Residuals as Residuals
+    from .hooks.text_file import TextFile as TextFile
     from .models.loading import load as load
     from .pipeline.pipeline import Pipeline as Pipeline
     from .pipeline.result import Result as Result

@@ -34,6 +34,7 @@ CASES = [
     ("conditioning", torch.zeros(1, 16, 32), "a Tensor", "Conditioning"),
     ("encode_prompt", Conditioning(torch.zeros(2, 16, 32)), "(2, 16, 32)", "(1, tokens, 32)"),
     ("timesteps", torch.zeros(0), "(0,)", "at least one timestep"),
+    ("timesteps", torch.tensor([9.0, float("nan")]), "nan", "finite numbers"),
     ("unet_residuals", Residuals(down=(torch.zeros(2, 8, 16, 16),)), "1 down residuals", "4 for this U-Net"),
     ("unet_residuals", Residuals(mid=torch.zeros(2, 16, 16, 16)), "(2, 16, 16, 16)", "(16, 8, 8)"),
     ("make_scheduler", "euler", "a str", "set_timesteps"),
@@ -179,3 +180,29 @@ def test_a_block_or_processor_of_another_shape_is_refused_even_where_it_would_br
 def test_something_else_than_extensions_in_use_is_one_sentence(pipe, use):
     with pytest.raises(MezzotintError, match="use= takes an Extension or a list of them"):
         pipe("a cat", use=use, **RUN)
+
+
+IN_PLACE = {
+    "step_begin": "latents",
+    "unet_input": "sample",
+    "time_embedding": "emb",
+    "unet_output": "prediction",
+    "prediction": "prediction",
+    "step_end": "latents",
+    "latents": "latents",
+    "unet_block_input": "hidden_states",
+    "unet_block_output": "hidden_states",
+}
+
+
+@pytest.mark.parametrize("answers", [True, False])
+@pytest.mark.parametrize(("hook", "argument"), IN_PLACE.items())
+def test_writing_into_an_argument_is_refused_with_who_did_it(pipe, hook, argument, answers):
+    namespace = {}
+    last = f"return {argument}" if answers else "return None"
+    exec(f"def {hook}(self, {argument}):\n    {argument}.mul_(2)\n    {last}", namespace)
+    writing = type(
+        "Writing", (Extension,), {hook: hookimpl(namespace[hook]), "__module__": __name__}, name="writing"
+    )
+    with pytest.raises(HookReturnError, match=f"writing.* wrote into {argument}.*in place at {hook}"):
+        pipe("a cat", use=[writing()], **RUN)

@@ -180,13 +180,22 @@ def _print_saved(
     saved: Sequence[Saved], sheet: str | None, seconds: float, as_json: bool, quiet: bool
 ) -> None:
     if as_json:
-        images = [{"path": str(one.path), "prompt": one.prompt, "seed": one.seed} for one in saved]
+        images = [
+            {
+                "path": str(one.path),
+                "prompt": one.prompt,
+                "seed": one.seed,
+                "beside": [str(path) for path in one.beside],
+            }
+            for one in saved
+        ]
         print_json({"images": images, "grid": sheet, "seconds": round(seconds, 3)})
         return
     if not quiet and saved:
         count = "1 image" if len(saved) == 1 else f"{len(saved)} images"
         click.echo(f"{count} in {seconds:.1f} s", err=True)
-    for path in [*(str(one.path) for one in saved), *([sheet] if sheet else [])]:
+    paths = [path for one in saved for path in (one.path, *one.beside)]
+    for path in [*map(str, paths), *([sheet] if sheet else [])]:
         click.echo(path)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .output_names import OutputNames, save_under_free_name
+from .published_files import save_published
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -36,6 +37,8 @@ class Saved:
     path: Path
     prompt: str
     seed: int
+    beside: tuple[Path, ...] = ()
+    """What extensions published with it: attention maps, tables."""
 
 
 def make_jobs(prompts: Sequence[str], n: int, seed: int, batch_size: int) -> list[Job]:
@@ -74,7 +77,8 @@ def make_images(
                     prompt=job.prompt, seed=seed, number=job.number + index, model=pipe.source.name
                 )
                 path = save_under_free_name(image, result.recipe_of(index), path)
-                yield Saved(path, job.prompt, seed), image
+                beside = save_published(result.outputs, index, len(result.images), path)
+                yield Saved(path, job.prompt, seed, tuple(beside)), image
             display.end_run()
 
 

@@ -82,7 +82,7 @@ def save_under_free_name(image: Image, recipe: Mapping[str, Any] | None, path: P
     Two processes that save under one name at the same time get two names.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    for candidate in _numbered(path):
+    for candidate in numbered(path):
         if not os.path.lexists(candidate):
             try:
                 return save_png(image, recipe, candidate)
@@ -104,7 +104,8 @@ def slug(text: str) -> str:
     return kept or "image"
 
 
-def _numbered(path: Path) -> Iterator[Path]:
+def numbered(path: Path) -> Iterator[Path]:
+    """`ghost-7.png`, `ghost-7-2.png`, `ghost-7-3.png`, … without end."""
     yield path
     number = 2
     while True:

@@ -32,6 +32,8 @@ from .returns import (
     check_timesteps,
     check_tokens,
     check_unet_input,
+    refuse_writes,
+    writes_to,
 )
 
 if TYPE_CHECKING:
@@ -274,11 +276,15 @@ class Calls:
             return values[name]
         # Like `_ask` in a loop, written out because it runs at every step (benchmarks/hook_overhead.py).
         look_up = values.__getitem__
+        value, writes = values[name], writes_to(values[name])
         try:
             for entry in entries:
                 answer = entry.function(*map(look_up, entry.arguments))
+                if writes_to(value) != writes:
+                    refuse_writes(entry, name, value, writes)
                 if answer is not None:
-                    values[name] = check(entry, answer, values[name])
+                    value = values[name] = check(entry, answer, value)
+                    writes = writes_to(value)
         except BaseException as error:
             error.add_note(f"in {describe(entry, run)}")
             raise
@@ -300,7 +306,11 @@ class Calls:
         for entry in self._at.get((point, block.name), ()):
             values = {"block": block, "hidden_states": state.hidden_states, "skips": state.skips, "run": run}
             before = state
+            tensors = (before.hidden_states, *before.skips)
+            writes = [writes_to(tensor) for tensor in tensors]
             state = self._ask(entry, values, run, partial(check_block, state=before, block=block)) or before
+            for tensor, count in zip(tensors, writes, strict=True):
+                refuse_writes(entry, "hidden_states or skips", tensor, count, f" at {block}")
         return state
 
 

@@ -27,6 +27,25 @@ def check_tensor(entry: Entry, answer: Any, like: Any, where: str = "") -> Any:
     return answer
 
 
+def writes_to(value: Any) -> int:
+    """How often a tensor was written to in place, as torch counts it; 0 for what has no count."""
+    try:
+        count: int = value._version
+    except (AttributeError, RuntimeError):
+        # Anything but a tensor; tensors made in inference mode.
+        return 0
+    return count
+
+
+def refuse_writes(entry: Entry, name: str, value: Any, before: int, where: str = "") -> None:
+    """Raise if a hook wrote into its argument: others hold the same tensor (skip connections, the caller)."""
+    if writes_to(value) != before:
+        raise HookReturnError(
+            f"extension {entry.label}, {entry.owner}, wrote into {name} in place at {entry.point}{where}; "
+            "return a new tensor (x * 2, not x.mul_(2))"
+        )
+
+
 def check_unet_input(entry: Entry, answer: Any, like: Any) -> Any:
     """Like what came in, but with any number of channels."""
     _require_tensor(entry, answer)
@@ -58,6 +77,8 @@ def check_timesteps(entry: Entry, answer: Any, like: Any) -> Any:
         raise _wrong(
             entry, f"timesteps of shape {_show(answer.shape)}", "a 1-D tensor with at least one timestep"
         )
+    if answer.dtype.is_complex or not answer.isfinite().all():
+        raise _wrong(entry, f"timesteps {_show(answer.tolist())}", "finite numbers")
     return answer
 
 

@@ -15,7 +15,7 @@ from ..hooks.conditioning import Pass
 from ..hooks.hook_call import HookCall
 from .calls import Calls
 from .plan import Entry, Plan
-from .returns import check_nothing
+from .returns import check_nothing, refuse_writes, writes_to
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -96,12 +96,13 @@ class WatchedCalls(Calls):
         check: Callable[[Entry, Any, Any], Any],
     ) -> Any:
         for entry in self._entries.get(point, ()):
-            before = values[name]
+            before, writes = values[name], writes_to(values[name])
             started = perf_counter()
             answer = super()._ask(
                 entry, values, run, lambda entry, answer, like=before: check(entry, answer, like)
             )
             seconds = perf_counter() - started
+            refuse_writes(entry, name, before, writes)
             if answer is not None:
                 values[name] = answer
             self.report(entry, before, values[name], started, seconds, run)
