@@ -42,6 +42,7 @@ FIRING: Mapping[str, tuple[str, ...]] = {
     ),
     "Every step, which is every evaluation of the model": (
         "step_begin",
+        "passes",
         "conditioning",
         "unet_residuals",
         "unet_input",
@@ -56,6 +57,7 @@ FIRING: Mapping[str, tuple[str, ...]] = {
         "step_end",
     ),
     "Once a run, after the loop": ("latents", "images"),
+    "After every call of another hook point, if an extension implements it": ("hook_called",),
 }
 """Every hook point, grouped by how often it fires and in the order in which it first fires; tests compare
 it with a run that has an extension at each of them."""

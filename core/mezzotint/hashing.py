@@ -9,6 +9,11 @@ from pathlib import Path
 HASHED = (".safetensors", ".json", ".txt", ".model")
 
 
+def hash_model(path: Path) -> str:
+    """One digest for a model: of its file, or of its folder."""
+    return hash_file(path) if path.is_file() else hash_folder(path)
+
+
 def hash_folder(folder: Path) -> str:
     """One digest over names and contents of the model's files (weights, configuration, vocabulary)."""
     digest = hashlib.sha256()

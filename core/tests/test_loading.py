@@ -53,15 +53,20 @@ def test_a_pickle_is_refused_under_any_name_and_never_runs(model, tmp_path, writ
     assert not (tmp_path / "canary").exists()
 
 
-def test_a_single_pickle_file_is_refused_and_a_safetensors_file_says_how_to_convert(tmp_path):
+def test_a_single_file_that_is_a_pickle_is_refused(tmp_path):
     from mezzotint import load
 
     write_zip(tmp_path / "model.safetensors", tmp_path / "canary")
     with pytest.raises(ModelError, match="zip archive"):
         load(tmp_path / "model.safetensors")
-    save_file({"a": torch.zeros(1)}, tmp_path / "real.safetensors")
-    with pytest.raises(ModelError, match="from_single_file"):
-        load(tmp_path / "real.safetensors")
+
+
+def test_a_tokenizer_without_its_files_is_noticed(model):
+    for path in (model / "tokenizer").iterdir():
+        if path.name != "tokenizer_config.json":
+            path.unlink()
+    with pytest.raises(ModelError, match="tokenizer knows .* tokens, the text encoder .* files are missing"):
+        open_folder(model, torch.float32)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-def save_published(outputs: Mapping[str, Mapping[str, Any]], index: int, count: int, path: Path) -> list[Path]:
+def save_published(
+    outputs: Mapping[str, Mapping[str, Any]], index: int, count: int, path: Path
+) -> list[Path]:
     """Write the images and texts that go with image `index` of a run of `count`, saved as `path`.
 
     A list with one entry for each image of the run is taken apart; what belongs to the run as a whole goes with

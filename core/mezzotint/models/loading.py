@@ -1,4 +1,4 @@
-"""`mezzotint.load`: a model by name or a diffusers folder, checked file by file before anything runs."""
+"""`mezzotint.load`: a model by name, a diffusers folder or a single file, checked before anything runs."""
 
 from __future__ import annotations
 
@@ -48,8 +48,9 @@ def load(
     """Open a model with all installed plugins.
 
     Args:
-        model: the name of a plugin's model (`mezzotint models`), or a diffusers folder of Stable
-            Diffusion 1.x shape. Only safetensors weights are opened; a pickle is refused by its content.
+        model: the name of a plugin's model (`mezzotint models`), a diffusers folder, or a single
+            .safetensors file of Stable Diffusion 1.x. Only safetensors weights are opened; a pickle is
+            refused by its content.
         device: `auto`, or what `torch.device` takes.
         dtype: `auto` (float32 on a CPU, float16 on a GPU), `fast` (bfloat16 where the CPU multiplies it
             natively), `float32`, `float16`, `bfloat16`, or a `torch.dtype`.
@@ -72,16 +73,18 @@ def open_model(
     folder, source = locate(model, registry)
     from ..pipeline.pipeline import Pipeline
     from .device import choose_device, choose_dtype
+    from .single_file import open_single_file
 
     on = choose_device(device)
-    components = open_folder(folder, choose_dtype(dtype, on))
+    opened = open_single_file if folder.is_file() else open_folder
+    components = opened(folder, choose_dtype(dtype, on))
     for name in ("unet", "vae", "text_encoder"):
         getattr(components, name).to(on)
     return Pipeline(components, registry, source)
 
 
 def locate(model: str | Path, registry: Registry) -> tuple[Path, Source]:
-    """The folder of a model and where it came from; a plugin's name comes before a folder of that name."""
+    """The folder or file of a model and where it came from; a plugin's name comes before a path of that name."""
     if isinstance(model, str) and model in registry.models:
         provided = registry.models.provided(model)
         spec = provided.spec
@@ -90,18 +93,11 @@ def locate(model: str | Path, registry: Registry) -> tuple[Path, Source]:
     if path.is_dir():
         return path, Source(str(model), path)
     if path.is_file():
-        from .weights import refuse_pickle
-
-        refuse_pickle(path)
-        raise ModelError(
-            f"{path} is a single file; mezzotint opens diffusers folders. Convert it once with diffusers: "
-            f"StableDiffusionPipeline.from_single_file({str(path)!r}).save_pretrained('folder', "
-            "safe_serialization=True)"
-        )
+        return path, Source(str(model), path)
     try:
         registry.models.provided(str(model))
     except UnknownNameError as error:
-        raise UnknownNameError(f"{error} It is no folder here either.") from None
+        raise UnknownNameError(f"{error} It is no folder or file here either.") from None
     raise AssertionError("unreachable: provided() raises for every name that is not in models")
 
 
@@ -201,6 +197,13 @@ def _check_fit(folder: Path, components: Components) -> None:
         name = "encoder_hid_dim" if width == components.unet.config.encoder_hid_dim else "cross_attention_dim"
         raise ModelError(
             f"{folder}: the U-Net's {name} is {width}, the text encoder's hidden_size {text_dim}; "
+            "they are from different models"
+        )
+    tokens, vocabulary = len(components.tokenizer), components.text_encoder.config.vocab_size
+    # Without its files transformers hands over a tokenizer of a few special tokens, and says nothing.
+    if not 10 < tokens <= vocabulary:
+        raise ModelError(
+            f"{folder / 'tokenizer'} knows {tokens} tokens, the text encoder {vocabulary}: its files are missing, or "
             "they are from different models"
         )
     latent = components.vae.config.latent_channels

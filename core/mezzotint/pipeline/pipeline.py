@@ -99,9 +99,9 @@ class Pipeline:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over the model's files, or empty for a model made in memory; read at the first use."""
-        from ..hashing import hash_folder
+        from ..hashing import hash_model
 
-        return "" if self.source.path is None else hash_folder(self.source.path)
+        return "" if self.source.path is None else hash_model(self.source.path)
 
     @cached_property
     def vae_scale_factor(self) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -46,8 +47,7 @@ class WatchedCalls(Calls):
     ) -> list[tuple[Entry, Callable[[], AbstractContextManager[Any] | None]]]:
         """As `Calls.patches`; entering is timed, and reported once there is a run."""
         return [
-            (entry, lambda entry=entry, make=make: self._timed(entry, make))
-            for entry, make in super().patches(point, model, pipe)
+            (entry, partial(self._timed, entry, make)) for entry, make in super().patches(point, model, pipe)
         ]
 
     def guidance(self, run: Run) -> Guidance | None:
@@ -98,9 +98,7 @@ class WatchedCalls(Calls):
         for entry in self._entries.get(point, ()):
             before, writes = values[name], writes_to(values[name])
             started = perf_counter()
-            answer = super()._ask(
-                entry, values, run, lambda entry, answer, like=before: check(entry, answer, like)
-            )
+            answer = super()._ask(entry, values, run, _against(before, check))
             seconds = perf_counter() - started
             refuse_writes(entry, name, before, writes)
             if answer is not None:
@@ -170,6 +168,11 @@ class _WatchedGuidance:
         seconds = perf_counter() - started
         self._calls.report(self._entry, predictions.get("positive"), answer, started, seconds, run)
         return answer
+
+
+def _against(like: Any, check: Callable[[Entry, Any, Any], Any]) -> Callable[[Entry, Any], Any]:
+    """A check of an answer against what it replaces."""
+    return lambda entry, answer: check(entry, answer, like)
 
 
 def _before(point: str, values: Mapping[str, Any]) -> Any:

@@ -106,7 +106,7 @@ def test_the_default_spacing_is_the_models_own_in_its_own_dialect(named, like, e
 
 def test_options_go_to_solver_spacing_and_model(named):
     made = named("everything", gain=2, ratio=3.0, prediction_type="sample")
-    assert made.options["gain"] == 2
+    assert made.options.gain == 2
     assert made.config["spacing_options"] == {"ratio": 3.0}
     assert made.config["prediction_type"] == "sample"
 
