@@ -213,3 +213,27 @@ def test_old_scheduler_configurations_are_corrected_as_diffusers_does(model):
     path.write_text(json.dumps({**config, "steps_offset": 0, "clip_sample": True}))
     scheduler = open_folder(model, torch.float32).scheduler
     assert (scheduler.config.steps_offset, scheduler.config.clip_sample) == (1, False)
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "words"),
+    [
+        ("unet/config.json", {"sample_size": None}, "unet/config.json: sample_size is None"),
+        ("unet/config.json", {"sample_size": "64"}, "sample_size is '64'"),
+        ("vae/config.json", {"scaling_factor": "0.18"}, "vae/config.json: scaling_factor is '0.18'"),
+        ("vae/config.json", {"scaling_factor": 0}, "scaling_factor is 0"),
+        ("scheduler/scheduler_config.json", {"prediction_type": "vee"}, "prediction_type is 'vee'"),
+        ("tokenizer/tokenizer_config.json", {"model_max_length": 77}, "model_max_length is 77.*16 positions"),
+    ],
+)
+def test_a_setting_that_no_run_can_use_is_named_with_its_file(model, part, change, words):
+    path = model / part
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(ModelError, match=words):
+        open_folder(model, torch.float32)
+
+
+def test_json_that_is_nested_too_deeply_is_refused(model):
+    (model / "model_index.json").write_text("[" * 100_000)
+    with pytest.raises(ModelError, match="model_index.json is not valid JSON"):
+        open_folder(model, torch.float32)

@@ -6,6 +6,7 @@ import re
 import secrets
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -130,14 +131,29 @@ def generate(
     jobs = make_jobs(prompts, n, secrets.randbelow(2**32) if seed is None else seed, batch_size)
     show_warnings()
     quiet = quiet or as_json
-    if not explain:
-        names.prepare()
-    with waiting(f"loading {model} …", quiet=quiet):
-        pipe = open_model(model, registry, device=device, dtype=dtype)
-    if explain:
-        _explain(pipe, jobs, arguments, extensions, as_json)
-        return
+    with nullcontext() if explain else names.folder_ready():
+        with waiting(f"loading {model} …", quiet=quiet):
+            pipe = open_model(model, registry, device=device, dtype=dtype)
+        if explain:
+            _explain(pipe, jobs, arguments, extensions, as_json)
+            return
+        _make(pipe, jobs, arguments, extensions, names, n if grid else None, preview, as_json, quiet)
+
+
+def _make(
+    pipe: Pipeline,
+    jobs: Sequence[Job],
+    arguments: dict[str, Any],
+    extensions: Sequence[Extension],
+    names: OutputNames,
+    sheet_of: int | None,
+    preview: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Make and save all images; `sheet_of` is how many each prompt has, if all go on one sheet as well."""
     began = time.perf_counter()
+    total = sum(job.n for job in jobs)
     saved: list[Saved] = []
     images: list[Image] = []
     sheet = None
@@ -145,12 +161,11 @@ def generate(
         with showing(len(jobs), quiet=quiet, preview=preview) as display:
             for one, image in make_images(pipe, jobs, arguments, extensions, names, display):
                 saved.append(one)
-                images += [image] if grid else []
-        if grid:
-            columns = n if len(prompts) > 1 and n > 1 else None
-            sheet = _save_sheet(contact_sheet(images, columns), saved[0], names, model)
+                images += [image] if sheet_of else []
+        if sheet_of:
+            columns = sheet_of if 1 < sheet_of < total else None
+            sheet = _save_sheet(contact_sheet(images, columns), saved[0], names, pipe.source.name)
     except KeyboardInterrupt:
-        total = len(prompts) * n
         are = "is" if len(saved) == 1 else "are"
         raise Interrupted(f"{len(saved)} of {total} images {are} finished{_listed(saved)}") from None
     finally:
@@ -210,11 +225,14 @@ def _explain(
     plan = pipe.plan(job.prompt, seed=job.seed, n=job.n, use=extensions, **arguments)
     request = plan.request
     assert request is not None  # only Pipeline.using plans without one
+    # Built and left: what cannot be built is said here too, not only by the run.
+    scheduler = pipe.make_scheduler(request)
     settings: dict[str, Any] = {
+        "prompts": list(dict.fromkeys(one.prompt for one in jobs)),
         "model": pipe.source.name,
         "device": str(pipe.device),
         "dtype": str(pipe.dtype).removeprefix("torch."),
-        "scheduler": request.scheduler or type(pipe.scheduler).__name__,
+        "scheduler": request.scheduler or type(scheduler).__name__,
         "spacing": request.spacing,
         "steps": request.steps,
         "guidance": request.guidance,
@@ -228,5 +246,11 @@ def _explain(
         return
     for key, value in settings.items():
         if value is not None:
-            click.echo(f"{key}: {'x'.join(map(str, value)) if isinstance(value, list) else value}")
+            click.echo(f"{key}: {_shown(key, value)}")
     click.echo(f"\n{plan.explain()}", nl=False)
+
+
+def _shown(key: str, value: Any) -> str:
+    if key == "size":
+        return "x".join(map(str, value))
+    return "; ".join(map(str, value)) if isinstance(value, list) else str(value)

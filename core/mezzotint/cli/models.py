@@ -38,9 +38,9 @@ def models(plugin_files: tuple[str, ...], as_json: bool) -> None:
             "No plugin brings a model. Install one (pip install mezzotint-emoji), or give a diffusers folder:"
         )
         click.echo('mezzotint generate "a prompt" --model FOLDER')
+        show_absent_plugins(registry)
     for conflict in registry.models.conflicts():
         click.echo(f"conflict: {conflict}", err=True)
-    show_absent_plugins(registry)
 
 
 def _plain(spec: ModelSpec, owner: Owner) -> dict[str, Any]:

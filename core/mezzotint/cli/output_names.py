@@ -7,6 +7,7 @@ import re
 import string
 import unicodedata
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,12 +54,14 @@ class OutputNames:
             )
         return cls(folder, pattern)
 
-    def prepare(self) -> None:
-        """Make the folder, before time is spent on images that could not be written.
+    @contextmanager
+    def folder_ready(self) -> Iterator[None]:
+        """Make the folder before time is spent on images that could not be written; an empty new one goes again.
 
         Raises:
             RequestError: it cannot be made or written to.
         """
+        new = [folder for folder in (self.folder, *self.folder.parents) if not folder.exists()]
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -67,6 +70,12 @@ class OutputNames:
             ) from None
         if not os.access(self.folder, os.W_OK):
             raise RequestError(f"folder {self.folder} is not writable; choose another --output")
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                for folder in new:
+                    folder.rmdir()
 
     def path(self, *, prompt: str, seed: int, number: int, model: str) -> Path:
         """The name of an image, whether or not it is free."""

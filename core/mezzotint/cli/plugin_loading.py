@@ -23,10 +23,10 @@ def tolerant_registry(files: Sequence[object] = ()) -> Registry:
 
 
 def show_absent_plugins(registry: Registry) -> None:
-    """Below a listing: which plugins are not loaded, as something may be missing for it."""
-    hint = hint_at_absent_plugins(registry, "what is missing here").strip()
+    """Below an empty listing: which plugins are not loaded."""
+    hint = hint_at_absent_plugins(registry, "one").strip()
     if hint:
-        click.echo(hint, err=True)
+        click.echo(hint)
 
 
 @contextmanager

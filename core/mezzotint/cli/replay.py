@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,18 +49,17 @@ def replay(
     """
     recipe = find_recipe(image)
     names = OutputNames.parse(output)
-    if output is not None:
-        names.prepare()
     original = read_image(image)
     show_warnings()
-    with waiting(f"making {image.name} again …", quiet=as_json):
-        quiet_libraries()
-        result = replay_image(recipe, anyway=anyway, plugins=plugin_files)
-    made = result.images[recipe.index]
-    finding = compare(original, made)
     saved = None
-    if output is not None:
-        saved = save_under_free_name(made, result.recipe_of(recipe.index), _name(names, recipe))
+    with nullcontext() if output is None else names.folder_ready():
+        with waiting(f"making {image.name} again …", quiet=as_json):
+            quiet_libraries()
+            result = replay_image(recipe, anyway=anyway, plugins=plugin_files)
+        made = result.images[recipe.index]
+        if output is not None:
+            saved = save_under_free_name(made, result.recipe_of(recipe.index), _name(names, recipe))
+    finding = compare(original, made)
     changed = changed_versions(recipe) if finding else []
     if as_json:
         print_json(

@@ -39,10 +39,11 @@ def list_schedulers(family: str | None, plugin_files: tuple[str, ...], as_json: 
         print_json({"schedulers": schedulers, "families": families, "spacings": spacings})
         return
     _print(schedulers, families, spacings)
+    if not schedulers and not families:
+        show_absent_plugins(registry)
     for table in (registry.schedulers, registry.families, registry.spacings):
         for conflict in table.conflicts():
             click.echo(f"conflict: {conflict}", err=True)
-    show_absent_plugins(registry)
 
 
 def _print(

@@ -30,9 +30,16 @@ def choose_device(wanted: str | torch.device = "auto") -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise RequestError(
-            f"device {str(wanted)!r} cannot be used here: {reason}; try auto, cpu, cuda or mps"
+            f"device {str(wanted)!r} cannot be used here: {reason}; here are auto, {', '.join(_devices())}"
         ) from None
     return device
+
+
+def _devices() -> list[str]:
+    import torch
+
+    gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    return ["cpu", *gpus, *(["mps"] if torch.backends.mps.is_available() else [])]
 
 
 def choose_dtype(wanted: str | torch.dtype = "auto", device: torch.device | None = None) -> torch.dtype:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ModelError, UnknownNameError
 from ..plugins.absent import hinting_at_absent_plugins
 from ..plugins.registry import Registry
-from ..unet.text_width import text_width
 from .components import Components, Source
+from .fit import check_fit
 from .weights import check_shapes, find_weights
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def open_folder(folder: Path, dtype: torch.dtype) -> Components:
     else:
         loaded["vae"] = _pixel_space(folder, loaded["unet"])
     components = Components(**loaded)
-    _check_fit(folder, components)
+    check_fit(folder, components)
     return components
 
 
@@ -189,38 +189,12 @@ def _quiet_transformers() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _check_fit(folder: Path, components: Components) -> None:
-    """Components that open one by one may still not belong together."""
-    text_dim = components.text_encoder.config.hidden_size
-    width = text_width(components.unet.config)
-    if width != text_dim:
-        name = "encoder_hid_dim" if width == components.unet.config.encoder_hid_dim else "cross_attention_dim"
-        raise ModelError(
-            f"{folder}: the U-Net's {name} is {width}, the text encoder's hidden_size {text_dim}; "
-            "they are from different models"
-        )
-    tokens, vocabulary = len(components.tokenizer), components.text_encoder.config.vocab_size
-    # Without its files transformers hands over a tokenizer of a few special tokens, and says nothing.
-    if not 10 < tokens <= vocabulary:
-        raise ModelError(
-            f"{folder / 'tokenizer'} knows {tokens} tokens, the text encoder {vocabulary}: its files are missing, or "
-            "they are from different models"
-        )
-    latent = components.vae.config.latent_channels
-    # Twice as many where it predicts a variance beside the noise.
-    if components.unet.config.out_channels not in (latent, 2 * latent):
-        raise ModelError(
-            f"{folder}: the U-Net predicts {components.unet.config.out_channels} channels, the VAE has {latent}; "
-            "they are from different models"
-        )
-
-
 def _read_json(path: Path, why: str) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ModelError(f"{path} is missing; {why}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ModelError(f"{path} is not valid JSON: {error}") from None
     if not isinstance(content, dict):
         raise ModelError(f"{path} must hold a JSON object")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ..errors import PluginError, RequestError
 from .noise_schedule import NoiseSchedule
 from .plan import Slot, plan
+from .prediction import denoised_weights
 from .step import Options
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ class Layout:
     """Timestep of each slot."""
     alphas: tuple[float, ...]
     """α of each slot, and of where the run ends."""
+    weights: tuple[tuple[float, float], ...]
+    """Of sample and model output in the denoised sample, for each slot (`denoised_weights`)."""
 
     def start(self, timestep: float | Tensor) -> int:
         """Where a run that was not announced by `set_begin_index` starts.
@@ -65,7 +68,7 @@ class Layout:
                 f"the run is over after {len(self.slots)} model evaluations; call set_timesteps"
             )
         # Reading a timestep from a GPU would wait for it; the index is what counts.
-        on_cpu = getattr(getattr(timestep, "device", None), "type", "cpu") == "cpu"
+        on_cpu = getattr(timestep, "is_cpu", True)
         if on_cpu and not _same(self.times[index], float(timestep)):
             raise RequestError(
                 f"step was called for timestep {float(timestep):g}, but turn {index} of this run is at "
@@ -97,7 +100,13 @@ class Layout:
         return [index for index, slot in enumerate(self.slots) if not slot.stage]
 
 
-def lay_out(solver: SolverSpec, levels: Sequence[float], options: Options, schedule: NoiseSchedule) -> Layout:
+def lay_out(
+    solver: SolverSpec,
+    levels: Sequence[float],
+    options: Options,
+    schedule: NoiseSchedule,
+    prediction_type: str,
+) -> Layout:
     """Find where the solver will evaluate the model.
 
     Raises:
@@ -107,7 +116,11 @@ def lay_out(solver: SolverSpec, levels: Sequence[float], options: Options, sched
     slots = plan(solver, levels, options)
     times = tuple(schedule.timestep_at(slot.sigma) for slot in slots)
     alphas = tuple(schedule.alpha(sigma) for sigma in (*(slot.sigma for slot in slots), levels[-1]))
-    return Layout(solver.name, tuple(levels), slots, times, alphas)
+    weights = tuple(
+        denoised_weights(prediction_type, alpha, slot.sigma)
+        for alpha, slot in zip(alphas, slots, strict=False)
+    )
+    return Layout(solver.name, tuple(levels), slots, times, alphas, weights)
 
 
 def _same(first: float, second: float) -> bool:

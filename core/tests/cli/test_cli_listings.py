@@ -186,5 +186,5 @@ def test_an_unknown_name_points_at_a_plugin_that_is_off(mezzotint, install, monk
         ["schedulers", "list"],
     ):
         result = mezzotint(*command)
-        assert "lamp: disabled by MEZZOTINT_DISABLE" in result.stderr, command
-        assert "see: mezzotint plugins list" in result.stderr
+        assert "lamp: disabled by MEZZOTINT_DISABLE" in result.output, command
+        assert "see: mezzotint plugins list" in result.output
