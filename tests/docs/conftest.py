@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from importlib import import_module, metadata
@@ -26,6 +27,13 @@ class Installed(metadata.Distribution):
         raise FileNotFoundError(path)
 
 
+def plugins_of(test: pytest.Item) -> list[str]:
+    """Names of this repository's plugins that the page of a test asks for."""
+    page = test.callspec.params.get("page") if hasattr(test, "callspec") else None
+    asked = re.search(r"<!-- plugins: ([\w, ]+) -->", page.read_text(encoding="utf-8")) if page else None
+    return re.findall(r"\w+", asked[1]) if asked else []
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from mezzotint.testing import save_tiny_model
@@ -34,8 +42,11 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def documented(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_model: Path) -> Iterator[Path]:
-    """The folder to run in. mezzotint-schedulers and a stand-in for mezzotint-emoji are the plugins."""
+def documented(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_model: Path
+) -> Iterator[Path]:
+    """The folder to run in. mezzotint-schedulers and a stand-in for mezzotint-emoji are the plugins, and what
+    a page names besides: `<!-- plugins: controlnet -->`."""
     import mezzotint
     from mezzotint.plugins.discovery import GROUP
 
@@ -48,6 +59,10 @@ def documented(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_model: Path
         metadata.EntryPoint("emoji", "stand_in_for_emoji:plugin", GROUP)._for(Installed("mezzotint-emoji")),
         metadata.EntryPoint("schedulers", "mezzotint_schedulers", GROUP)._for(
             Installed("mezzotint-schedulers")
+        ),
+        *(
+            metadata.EntryPoint(name, f"mezzotint_{name}", GROUP)._for(Installed(f"mezzotint-{name}"))
+            for name in plugins_of(request.node)
         ),
     ]
     for user in ("mezzotint.plugins.registry", "mezzotint.cli.plugin_switch"):

@@ -5,6 +5,8 @@ from pathlib import Path
 from mezzotint import ModelSpec, RunDefaults, hookimpl
 
 MODEL = Path(__file__).parent / "model"
+COUPLES = Path(__file__).parent / "couples.json"
+"""Prompts of two things with the box of each, for tests of composition and of attention; see `recipe.couples`."""
 
 
 @hookimpl

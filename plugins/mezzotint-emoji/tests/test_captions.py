@@ -1,13 +1,9 @@
-from collections import Counter
-
 import numpy as np
 import pytest
-from mezzotint_emoji.recipe.captions import draw_caption, full_caption
-from mezzotint_emoji.recipe.manifest import Picture, code_points
-
-
-def picture(label: str = "ghost", style: str = "3d", tags: tuple[str, ...] = ("face", "fantasy")) -> Picture:
-    return Picture(style, "MIT", "1f47b", "1f47b", label, tags, "smileys-emotion", False, "package", "ghost")
+from conftest import picture
+from mezzotint_emoji.recipe.captions import CaptionWriter, full_caption, synonyms, with_article
+from mezzotint_emoji.recipe.manifest import code_points
+from mezzotint_emoji.recipe.split import synonym_is_held_out
 
 
 @pytest.mark.parametrize(
@@ -22,17 +18,41 @@ def test_full_caption_is_style_phrase_and_label(label, style, caption):
     assert full_caption(picture(label, style)) == caption
 
 
-def test_a_tenth_of_the_captions_is_empty_for_guidance():
-    random = np.random.default_rng(0)
-    drawn = Counter(draw_caption(picture(), random) for _ in range(4000))
-    assert 0.08 < drawn[""] / 4000 < 0.12
-    assert all("ghost" in caption for caption in drawn if caption)
+@pytest.mark.parametrize(
+    ("noun", "named"),
+    [
+        ("owl", "an owl"),
+        ("cat", "a cat"),
+        ("unicorn", "a unicorn"),
+        ("grapes", "grapes"),
+        ("octopus", "an octopus"),
+    ],
+)
+def test_articles(noun, named):
+    assert with_article(noun) == named
+
+
+def test_a_synonym_belongs_to_few_concepts_and_is_no_label():
+    many = [picture(f"animal {k}", tags=("animal",)) for k in range(3)]
+    apple, cat = picture("red apple", tags=("red", "fruit")), picture("cat", tags=("fruit", "kitten"))
+    kitten = picture("kitten", tags=())
+    names = synonyms([*many, apple, cat, kitten])
+    assert names[apple.base] == ("apple", "fruit")
+    assert names[cat.base] == ("fruit",)
+    assert names[many[0].base] == ("0",)
+
+
+def test_held_out_synonyms_are_in_no_caption():
+    held_out = next(word for k in range(100) if synonym_is_held_out(word := f"word{k}"))
+    ghost = picture("ghost", tags=(held_out,))
+    writer, random = CaptionWriter([ghost]), np.random.default_rng(0)
+    captions = [writer.one(ghost, random) for _ in range(500)]
+    assert all("ghost" in caption and held_out not in caption for caption in captions)
 
 
 def test_captions_are_the_same_for_the_same_seed():
-    first, second = (
-        [draw_caption(picture(), np.random.default_rng([7, k])) for k in range(50)] for _ in "ab"
-    )
+    writer = CaptionWriter([picture()])
+    first, second = ([writer.one(picture(), np.random.default_rng([7, k])) for k in range(50)] for _ in "ab")
     assert first == second
 
 

@@ -1,6 +1,6 @@
 from collections import Counter
 
-from mezzotint_emoji.recipe.split import split_of
+from mezzotint_emoji.recipe.split import couple_is_held_out, split_of
 
 
 def test_the_split_is_the_published_one():
@@ -26,3 +26,11 @@ def test_a_held_out_pair_is_trained_in_another_style():
     seen = [c for c in pairs if "train" in {split_of(c, style) for style in ("flat", "noto")}]
     assert pairs
     assert len(seen) >= 0.95 * len(pairs)
+
+
+def test_a_couple_is_held_out_in_either_order():
+    codes = [f"{code:x}" for code in range(0x1F300, 0x1F340)]
+    couples = [(a, b) for a in codes for b in codes if a < b]
+    held_out = [couple for couple in couples if couple_is_held_out(*couple)]
+    assert 0.07 < len(held_out) / len(couples) < 0.13
+    assert all(couple_is_held_out(b, a) for a, b in held_out)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -57,10 +59,26 @@ def test_each_epoch_holds_every_item_as_often_as_its_weight():
     assert np.bincount(seen).tolist() == [2, 4, 2, 4]
 
 
-def test_learning_rate_rises_then_falls():
-    rates = [SCHEDULE.learning_rate_at(step) for step in range(SCHEDULE.steps)]
-    assert rates[0] < rates[1] == max(rates)
-    assert rates[1:] == sorted(rates[1:], reverse=True)
+def test_learning_rate_rises_stays_and_falls():
+    schedule = Schedule(steps=100, batch=4, learning_rate=1e-2, warmup=10)
+    rates = [schedule.learning_rate_at(step) for step in range(100)]
+    assert rates[:10] == sorted(rates[:10])
+    assert set(rates[10:80]) == {1e-2}
+    assert rates[80:] == sorted(rates[80:], reverse=True)
+    assert rates[-1] < 0.1 * rates[10]
+
+
+def test_a_longer_schedule_begins_with_the_same_bits(tmp_path):
+    short = Training(nn.Linear(3, 3), replace(SCHEDULE, steps=10), tmp_path / "short")
+    assert [short.schedule.learning_rate_at(k) for k in range(8)] == [
+        replace(SCHEDULE, steps=20).learning_rate_at(k) for k in range(8)
+    ]
+
+
+def test_the_bits_do_not_depend_on_the_number_of_threads(tmp_path):
+    one, two = run(tmp_path / "one", threads=1), run(tmp_path / "two", threads=2)
+    for a, b in zip(one.parameters, two.parameters, strict=True):
+        assert torch.equal(a, b)
 
 
 def test_shares_of_a_batch_give_the_gradients_of_the_whole():
@@ -69,6 +87,6 @@ def test_shares_of_a_batch_give_the_gradients_of_the_whole():
     for count in (1, 2):
         torch.manual_seed(0)
         network = nn.Linear(3, 3)
-        Shares(network, count).backward(loss, (x,))
+        Shares(network, count=count).backward(loss, (x,))
         gradients.append(network.weight.grad)
     assert torch.allclose(*gradients, atol=1e-6)

@@ -30,7 +30,7 @@ def commands() -> Sequence[CommandSpec]:
     return [
         CommandSpec(
             "schedulers compare",
-            "mezzotint_schedulers.compare_command:command",
-            "Compare schedulers on a prompt by their distance from the limit.",
+            "mezzotint_schedulers.comparison.command:command",
+            "Compare schedulers on a prompt: pictures, cost, distance from the limit.",
         )
     ]

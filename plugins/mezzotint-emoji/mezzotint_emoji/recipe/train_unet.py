@@ -1,23 +1,24 @@
-"""Train the U-Net and the text encoder together on cached latents."""
+"""Train the U-Net and the text encoder together, on scenes that are composed for every step."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from .captions import draw_caption
-from .data import Data, load
+from .data import load, to_tensor
+from .encoder import load_encoder
+from .layouts import Composer
 from .networks import make_scheduler, make_text_encoder, make_unet
-from .train_vae import encode
 from .trainer import Batch, Schedule, Training, train
+from .words import load_word_vectors
 
-SCHEDULE = Schedule(steps=9600, batch=32, learning_rate=7e-4, warmup=200, ema=0.999)
-STYLE_WEIGHTS = {
-    "3d": 2
-}  # pictures of this style come twice an epoch: it is what no style phrase should give
+SCHEDULE = Schedule(steps=40_000, batch=32, learning_rate=7e-4, warmup=300, ema=0.9995)
+# Pictures of this style come twice an epoch: it is what no style phrase should give.
+STYLE_WEIGHTS = {"3d": 2}
 
 
 class Denoiser(nn.Module):
@@ -33,10 +34,10 @@ class Denoiser(nn.Module):
         return self.unet(latents, timesteps, encoder_hidden_states=embeddings, return_dict=False)[0]
 
 
-def make_denoiser(vocab_size: int, seed: int = 0) -> Denoiser:
-    """The untrained networks of this seed."""
+def make_denoiser(words: Tensor, seed: int = 0) -> Denoiser:
+    """The untrained networks of this seed; half of each token's vector is what `words` knows of it."""
     torch.manual_seed(seed)
-    return Denoiser(make_unet(), make_text_encoder(vocab_size)).to(memory_format=torch.channels_last)
+    return Denoiser(make_unet(), make_text_encoder(words)).to(memory_format=torch.channels_last)
 
 
 class VelocityLoss:
@@ -52,7 +53,7 @@ class VelocityLoss:
         Three quarters of the timesteps are logit-normal (Esser et al. 2024), the rest uniform.
         """
         n = len(latents)
-        normal = torch.sigmoid(torch.randn(n, generator=generator) + 0.3)
+        normal = torch.sigmoid(torch.randn(n, generator=generator))
         uniform = torch.rand(n, generator=generator)
         fraction = torch.where(torch.rand(n, generator=generator) < 0.75, normal, uniform)
         timesteps = (fraction * len(self.alpha)).long().clamp(max=len(self.alpha) - 1)
@@ -66,34 +67,50 @@ class VelocityLoss:
         return {"loss": (denoiser(noisy, timesteps, ids) - target).square().mean()}
 
 
-def cached_latents(work: Path, data: Data) -> Tensor:
-    """Scaled latents of the pictures on white, (n, c, 8, 8), computed once for a VAE."""
-    path = work / "vae" / "latents.pt"
-    if not path.exists():
-        vae = AutoencoderKL.from_pretrained(work / "vae").eval()
-        torch.save(encode(vae, data) * vae.config.scaling_factor, path)
-    return torch.load(path, weights_only=True)
-
-
 def train_unet(
     work: Path, schedule: Schedule = SCHEDULE, sheet_every_s: float = 900.0, threads: int = 1
 ) -> None:
     """Train on the training split; a sheet of samples every quarter of an hour."""
     from .sheet import SheetEvery
 
-    data = load(work).split("train")
-    latents = cached_latents(work, data)
+    words = load_word_vectors(work)
+    fit(
+        work,
+        lambda: make_denoiser(words, schedule.seed),
+        schedule,
+        work / "unet_training",
+        after_save=SheetEvery(work, sheet_every_s),
+        threads=threads,
+    )
+
+
+def fit(
+    work: Path,
+    make: Callable[[], Denoiser],
+    schedule: Schedule,
+    folder: Path,
+    after_save: Callable[[int], None] | None = None,
+    threads: int = 1,
+) -> Denoiser:
+    """Train what `make` makes, with checkpoints in `folder`; returns it with the averaged weights."""
+    data = load(work).drawn_often()
+    composer = Composer(data.pictures, data.pixels)
+    encoder = load_encoder(work / "encoder.safetensors")
     tokenizer = CLIPTokenizer.from_pretrained(work / "tokenizer")
-    training = Training(make_denoiser(len(tokenizer), schedule.seed), schedule, work / "unet_training")
+    torch.manual_seed(schedule.seed)
+    denoiser = make().to(memory_format=torch.channels_last)
+    training = Training(denoiser, schedule, folder)
     velocity_loss = VelocityLoss()
 
     def inputs_of(batch: Batch) -> tuple[Tensor, ...]:
-        captions = [draw_caption(data.pictures[i], batch.random) for i in batch.indices]
+        examples = [composer.draw(int(i), batch.random) for i in batch.indices]
+        captions = [example.caption for example in examples]
         ids = tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids
-        chosen = latents[torch.from_numpy(batch.indices)]
-        noisy, timesteps, target = velocity_loss.draw(chosen, batch.generator)
+        latents = encoder(to_tensor(np.stack([composer.pixels_of(example) for example in examples])))
+        noisy, timesteps, target = velocity_loss.draw(latents, batch.generator)
         return noisy, timesteps, ids, target
 
     weights = np.array([STYLE_WEIGHTS.get(picture.style, 1) for picture in data.pictures])
-    sheets = SheetEvery(work, sheet_every_s)
-    train(training, inputs_of, velocity_loss, weights, after_save=sheets, threads=threads)
+    train(training, inputs_of, velocity_loss, weights, after_save=after_save, threads=threads)
+    training.use_average()
+    return denoiser

@@ -5,7 +5,6 @@ All chance of step k is drawn from a generator seeded with (seed, k), and the or
 started again gives the same bits as one that was not.
 """
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,9 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
 
 from .checkpoint import load_checkpoint, save_checkpoint
 from .parallel import Loss, Shares
+
+FALL = 0.2
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,15 @@ class Schedule:
     save_every_s: float = 180.0
 
     def learning_rate_at(self, step: int) -> float:
-        """Linear warm-up, then half a cosine down to 2 % at the last step."""
+        """Linear warm-up, constant, and a fall to 2 % over the last fifth of the steps.
+
+        Until that fall, the bits do not depend on how many steps there will be: a run can be made longer, or be
+        brought to an end, at any time (Hägele et al. 2024).
+        """
         if step < self.warmup:
             return self.learning_rate * (step + 1) / self.warmup
-        done = (step - self.warmup) / max(1, self.steps - self.warmup)
-        return self.learning_rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
+        left = (self.steps - step) / (FALL * self.steps)
+        return self.learning_rate * (0.02 + 0.98 * min(1.0, left))
 
 
 @dataclass(frozen=True)
@@ -122,33 +128,38 @@ def train(
 ) -> None:
     """Train to the last step of the schedule (or `until`), saving every few minutes and at the end.
 
-    `loss(network, *inputs)` gives named scalars; the one called "loss" is minimised. The number of threads is
-    part of what makes the bits: resume with the same.
+    `loss(network, *inputs)` gives named scalars; the one called "loss" is minimised. The bits do not depend on
+    `threads`.
     """
     schedule = training.schedule
     last = min(schedule.steps, until or schedule.steps)
     shares = Shares(training.network, threads)
     writer = SummaryWriter(training.folder / "log", purge_step=training.step)
+    bar = tqdm(total=last, initial=training.step, unit="step", disable=None)  # only on a terminal
     saved = time.monotonic()
     for speed, seconds_left in _pace(training.step, last):
         batch = batch_at(training.step, schedule, weights)
         scalars = shares.backward(loss, inputs_of(batch))
         training.advance()
+        bar.update()
         if training.step % 20 == 0 or training.step == last:
             values = {name: value.item() for name, value in scalars.items()}
             for name, value in values.items():
                 writer.add_scalar(name, value, training.step)
-            shown = "  ".join(f"{name} {value:.4f}" for name, value in values.items())
-            print(
-                f"step {training.step}/{last}  {shown}  {speed * schedule.batch:.1f} images/s  "
-                f"{seconds_left / 60:.1f} min left",
-                flush=True,
-            )
+            bar.set_postfix({name: f"{value:.4f}" for name, value in values.items()})
+            if bar.disable:
+                shown = "  ".join(f"{name} {value:.4f}" for name, value in values.items())
+                print(
+                    f"step {training.step}/{last}  {shown}  {speed * schedule.batch:.1f} images/s  "
+                    f"{seconds_left / 60:.1f} min left",
+                    flush=True,
+                )
         if time.monotonic() - saved > schedule.save_every_s or training.step == last:
             training.save()
             if after_save:
                 after_save(training.step)
             saved = time.monotonic()
+    bar.close()
     writer.close()
 
 

@@ -9,7 +9,7 @@ from .ancestral import ancestral_split
 def ddpm(s: Step):
     """Ancestral sampling: draw x_next from the posterior q(x_next | x, x0) with the predicted x0."""
     ratio = (s.sigma_next / s.sigma) ** 2
-    mean = s.denoised + ratio * (s.x - s.denoised)
+    mean = s.euler(ratio * s.sigma)
     deviation = s.sigma_next * (1 - ratio) ** 0.5
     return mean + deviation * s.noise() if deviation > 0 else mean
 
@@ -20,5 +20,5 @@ def ddpm(s: Step):
 def ddim(s: Step):
     """DDIM: with eta = 0 Euler's method in this frame, with eta = 1 DDPM."""
     down, up = ancestral_split(s.sigma, s.sigma_next, s.options.eta)
-    x = s.denoised + down * s.derivative
+    x = s.euler(down)
     return x + up * s.noise() if up > 0 else x

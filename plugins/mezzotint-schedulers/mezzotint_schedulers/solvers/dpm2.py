@@ -40,6 +40,6 @@ def _midpoint(s: Step, target: float):
     if target == 0:
         return s.denoised
     middle = math.sqrt(s.sigma * target)
-    x = s.x + (middle - s.sigma) * s.derivative
+    x = s.euler(middle)
     slope = (x - s.denoise(x, middle)) / middle
     return s.x + (target - s.sigma) * slope

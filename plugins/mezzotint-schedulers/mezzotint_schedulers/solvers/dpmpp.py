@@ -39,7 +39,7 @@ def dpmpp_2s_ancestral(s: Step):
     if down == 0:
         return s.denoised
     middle = math.sqrt(s.sigma * down)
-    at_middle = s.denoise(s.denoised + middle * s.derivative, middle)
+    at_middle = s.denoise(s.euler(middle), middle)
     x = at_middle + down / s.sigma * (s.x - at_middle)
     return x + s.options.s_noise * up * s.noise() if up > 0 else x
 

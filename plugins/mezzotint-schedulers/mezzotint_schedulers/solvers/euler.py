@@ -8,7 +8,7 @@ from .ancestral import ancestral_split
 @solver("euler", accuracy_order=1, start="spacing", paper="Karras et al. 2022, algorithm 1 without lines 6-8")
 def euler(s: Step):
     """Euler's method on the probability-flow ODE."""
-    return s.x + (s.sigma_next - s.sigma) * s.derivative
+    return s.euler(s.sigma_next)
 
 
 @solver(
@@ -23,5 +23,5 @@ def euler(s: Step):
 def euler_ancestral(s: Step):
     """Euler down past the target, then fresh noise up to it."""
     down, up = ancestral_split(s.sigma, s.sigma_next, s.options.eta)
-    x = s.x + (down - s.sigma) * s.derivative
+    x = s.euler(down)
     return x + s.options.s_noise * up * s.noise() if up > 0 else x

@@ -9,12 +9,12 @@ from mezzotint.scheduling import Step, solver
 
 @solver("heun", accuracy_order=2, evals_per_step=2, start="spacing", paper="Karras et al. 2022, algorithm 1")
 def heun(s: Step):
-    """Heun's method: Euler, then the mean of the slopes at both ends."""
-    x = s.x + (s.sigma_next - s.sigma) * s.derivative
+    """Heun's method: the mean of two steps from x, with the slope there and with that where Euler's step ends."""
+    x = s.euler(s.sigma_next)
     if s.sigma_next == 0:
         return x
     slope_next = (x - s.denoise(x, s.sigma_next)) / s.sigma_next
-    return s.x + (s.sigma_next - s.sigma) * (s.derivative + slope_next) / 2
+    return (x + s.x + (s.sigma_next - s.sigma) * slope_next) / 2
 
 
 @solver(

@@ -1,0 +1,274 @@
+"""LoRA training: ours with and without caches, diffusers' own loop, and peft with the least around it.
+
+    python benchmarks/lora_training.py [--model NAME] [--pictures 64] [--batch-size 8] [--steps 6] [--rounds 5]
+
+All train the same layers at the same rank on the same pictures, batch size and dtype, in one process. In a round each
+takes some steps, in changing order; printed are images a second and the median of the per-round ratios. Reading files,
+encoding and building what stays is not timed for ours with caches, as it happens once; the seconds it takes are printed.
+Peak memory is that of a process of its own for each.
+
+`diffusers` has the steps of its `examples/text_to_image/train_text_to_image_lora.py` as published (resize, cut,
+normalise, VAE, text encoder, U-Net, AdamW), with two of its mistakes mended, since they change nothing about speed: the
+parameters are a list, so that clipping clips. `peft alone` is given latents and embeddings and takes nothing but the
+step of the U-Net, so it is what no loop around peft's layers can beat.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import mezzotint
+import numpy as np
+import torch
+import torch.nn.functional as F
+from machine import describe_machine
+from PIL import Image
+from plain_run import bootstrap
+
+RANK, RATE = 8, 1e-4
+TARGETS = ["to_k", "to_q", "to_v", "to_out.0"]
+Step = Callable[[], None]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", default="emoji")
+    parser.add_argument("--pictures", type=int, default=64)
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=6, help="in a round")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--memory-of", choices=list(LOOPS), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.memory_of:
+        print(json.dumps(peak_memory(options)))
+        return
+    print(describe_machine())
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        pictures = write_pictures(Path(folder), options.pictures)
+        steps, prepared = {}, {}
+        for name, make in LOOPS.items():
+            began = time.perf_counter()
+            steps[name] = stack.enter_context(Stepping(make(options.model, pictures, options.batch_size)))
+            steps[name]()
+            prepared[name] = time.perf_counter() - began
+        seconds = measure(steps, options.steps, options.rounds)
+    memory = {name: memory_of(name, options) for name in LOOPS}
+    images = options.steps * options.batch_size
+    print(f"{'loop':20}{'images/s':>10}{'peak MB':>9}{'set up s':>10}   ours / it, with caches       without")
+    for name, times in seconds.items():
+        ratios = [versus(seconds[ours], times) for ours in ("ours, cached", "ours, not cached")]
+        print(
+            f"{name:20}{images / statistics.median(times):10.1f}{memory[name]:9.0f}{prepared[name]:10.1f}   "
+            + "  ".join(f"{middle:5.2f} ({low:.2f} to {high:.2f})" for middle, low, high in ratios)
+        )
+
+
+def versus(ours: list[float], theirs: list[float]) -> tuple[float, float, float]:
+    """How many times as fast ours is: median and 95 % interval of the per-round ratios."""
+    ratios = [b / a for a, b in zip(ours, theirs, strict=True)]
+    return (statistics.median(ratios), *bootstrap(ratios))
+
+
+def measure(steps: dict[str, Step], count: int, rounds: int) -> dict[str, list[float]]:
+    """Seconds of `count` steps in each round."""
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for number in range(rounds):
+        names = list(steps)
+        names = names[number % len(names) :] + names[: number % len(names)]
+        for name in names:
+            began = time.perf_counter()
+            for _ in range(count):
+                steps[name]()
+            seconds[name].append(time.perf_counter() - began)
+    return seconds
+
+
+class Stepping:
+    """A loop that is written as a generator, one step at a time."""
+
+    def __init__(self, loop: Iterator[None]) -> None:
+        self.loop = loop
+
+    def __enter__(self) -> Step:
+        return lambda: next(self.loop)
+
+    def __exit__(self, *exception: object) -> None:
+        self.loop.close()  # type: ignore[attr-defined]
+
+
+def ours(model: str, pictures: Path, batch_size: int, cache: str) -> Iterator[None]:
+    """`mezzotint_training.train`, stopped after each step."""
+    from mezzotint_lora.training import LoRASettings, attached_lora
+    from mezzotint_training import prepare
+    from mezzotint_training.training import Training
+
+    pipe = mezzotint.load(model)
+    settings = LoRASettings(
+        steps=10**6,
+        batch_size=batch_size,
+        rank=RANK,
+        learning_rate=RATE,
+        targets="attention",
+        cache=cache,
+        vae_batch_size=batch_size,
+        tensorboard=False,
+        save_every=10**6,
+    )
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        attached_lora(pipe, settings) as lora,
+        Training(lora, prepare(pictures, settings, pipe), Path(folder) / "a.safetensors", Path(folder) / "a") as training,
+    ):
+        training.begin(resume=False)
+        batches = training.batches.ahead(training._draws())
+        while True:
+            training._take_step(batches)
+            yield
+
+
+def diffusers_loop(model: str, pictures: Path, batch_size: int) -> Iterator[None]:
+    """The steps of diffusers' `train_text_to_image_lora.py`, with torchvision's transforms written out."""
+    from accelerate import Accelerator
+    from diffusers import DDPMScheduler
+    from diffusers.optimization import get_scheduler
+    from diffusers.training_utils import cast_training_params
+    from peft import LoraConfig
+
+    pipe = mezzotint.load(model)
+    unet, vae, text_encoder, tokenizer = pipe.unet, pipe.vae, pipe.text_encoder, pipe.tokenizer
+    noise_scheduler = DDPMScheduler.from_config(pipe.scheduler.config)
+    accelerator = Accelerator(cpu=True)
+    for network in (unet, vae, text_encoder):
+        network.requires_grad_(False)
+    unet.add_adapter(LoraConfig(r=RANK, lora_alpha=RANK, init_lora_weights="gaussian", target_modules=TARGETS))
+    cast_training_params(unet)
+    lora_layers = [p for p in unet.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(lora_layers, lr=RATE, betas=(0.9, 0.999), weight_decay=1e-2, eps=1e-8)
+    dataset = FolderOfPictures(pictures, tokenizer, pipe.native_size[0])
+    loader = torch.utils.data.DataLoader(dataset, shuffle=True, batch_size=batch_size, num_workers=0)
+    lr_scheduler = get_scheduler("constant", optimizer=optimizer)
+    unet, optimizer, loader, lr_scheduler = accelerator.prepare(unet, optimizer, loader, lr_scheduler)
+    while True:
+        unet.train()
+        train_loss = 0.0
+        for batch in loader:
+            with accelerator.accumulate(unet):
+                latents = vae.encode(batch["pixel_values"]).latent_dist.sample() * vae.config.scaling_factor
+                noise = torch.randn_like(latents)
+                count = noise_scheduler.config.num_train_timesteps
+                timesteps = torch.randint(0, count, (len(latents),), device=latents.device).long()
+                noisy_latents = noise_scheduler.add_noise(latents, noise, timesteps)
+                encoder_hidden_states = text_encoder(batch["input_ids"], return_dict=False)[0]
+                if noise_scheduler.config.prediction_type == "epsilon":
+                    target = noise
+                else:
+                    target = noise_scheduler.get_velocity(latents, noise, timesteps)
+                model_pred = unet(noisy_latents, timesteps, encoder_hidden_states, return_dict=False)[0]
+                loss = F.mse_loss(model_pred.float(), target.float(), reduction="mean")
+                avg_loss = accelerator.gather(loss.repeat(batch_size)).mean()
+                train_loss += avg_loss.item()
+                accelerator.backward(loss)
+                if accelerator.sync_gradients:
+                    accelerator.clip_grad_norm_(lora_layers, 1.0)
+                optimizer.step()
+                lr_scheduler.step()
+                optimizer.zero_grad()
+            yield
+
+
+def peft_alone(model: str, pictures: Path, batch_size: int) -> Iterator[None]:
+    """The U-Net's step on a batch that is there."""
+    from peft import LoraConfig, inject_adapter_in_model
+
+    pipe = mezzotint.load(model)
+    pipe.unet.requires_grad_(False)
+    inject_adapter_in_model(LoraConfig(r=RANK, lora_alpha=RANK, target_modules=TARGETS), pipe.unet)
+    parameters = [p for p in pipe.unet.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=RATE)
+    side = pipe.native_size[0] // pipe.vae_scale_factor
+    latents = torch.randn(batch_size, pipe.unet.config.in_channels, side, side)
+    with torch.no_grad():
+        ids = pipe.tokenizer([""] * batch_size, padding="max_length", return_tensors="pt").input_ids
+        embeddings = pipe.text_encoder(ids)[0]
+    while True:
+        timesteps = torch.randint(0, 1000, (batch_size,))
+        prediction = pipe.unet(latents, timesteps, embeddings, return_dict=False)[0]
+        F.mse_loss(prediction, torch.randn_like(latents)).backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        yield
+
+
+class FolderOfPictures(torch.utils.data.Dataset):
+    """`Resize`, `CenterCrop`, `ToTensor` and `Normalize` of the script, and its tokenizing."""
+
+    def __init__(self, folder: Path, tokenizer: object, side: int) -> None:
+        self.paths, self.tokenizer, self.side = sorted(folder.glob("*.png")), tokenizer, side
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        image = Image.open(self.paths[index]).convert("RGB")
+        scale = self.side / min(image.size)
+        image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BILINEAR)
+        left, top = (image.width - self.side) // 2, (image.height - self.side) // 2
+        image = image.crop((left, top, left + self.side, top + self.side))
+        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).float().div(255).sub(0.5).div(0.5)
+        caption = self.paths[index].with_suffix(".txt").read_text()
+        ids = self.tokenizer(  # type: ignore[operator]
+            caption, max_length=self.tokenizer.model_max_length, padding="max_length", truncation=True, return_tensors="pt"
+        ).input_ids[0]
+        return {"pixel_values": pixels, "input_ids": ids}
+
+
+def write_pictures(folder: Path, count: int) -> Path:
+    """Pictures of 256 × 256 pixels with captions, as a person would have them."""
+    random = np.random.default_rng(0)
+    for number in range(count):
+        small = Image.fromarray(random.integers(0, 255, (16, 16, 3), dtype=np.uint8))
+        small.resize((256, 256), Image.Resampling.BICUBIC).save(folder / f"{number}.png")
+        (folder / f"{number}.txt").write_text(f"flat icon of picture {number}")
+    return folder
+
+
+def memory_of(name: str, options: argparse.Namespace) -> float:
+    """Peak resident memory of a few steps, in MB, in a process of its own."""
+    command = [sys.executable, __file__, "--memory-of", name, "--model", options.model]
+    command += ["--pictures", str(options.pictures), "--batch-size", str(options.batch_size)]
+    return float(json.loads(subprocess.check_output(command, text=True).splitlines()[-1]))
+
+
+def peak_memory(options: argparse.Namespace) -> float:
+    """Of this process, after three steps."""
+    with tempfile.TemporaryDirectory() as folder:
+        pictures = write_pictures(Path(folder), options.pictures)
+        with Stepping(LOOPS[options.memory_of](options.model, pictures, options.batch_size)) as step:
+            for _ in range(3):
+                step()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+LOOPS: dict[str, Callable[[str, Path, int], Iterator[None]]] = {
+    "ours, cached": lambda *arguments: ours(*arguments, cache="memory"),
+    "ours, not cached": lambda *arguments: ours(*arguments, cache="off"),
+    "diffusers": diffusers_loop,
+    "peft alone": peft_alone,
+}
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,301 @@
+"""Every solver of mezzotint-schedulers and every diffusers class that can be driven, measured alike: docs/scheduler-table.md.
+
+    python benchmarks/scheduler_table.py [--only NAME …] [--missing] [--no-emoji] [--write-only]
+
+Order by the conformance kit. Errors after 5, 10, 20 and 50 model evaluations over `trailing` timesteps, on a
+Gaussian mixture whose solution is exact and on the emoji model against a run of 1000 steps. The numbers are kept in
+docs/scheduler-table.json, a row as soon as it is measured. On two busy cores the emoji model takes an hour.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import mezzotint
+import torch
+from machine import describe_machine
+from mezzotint.errors import MezzotintError
+from mezzotint.testing.conformance import CHECKS, check_scheduler, check_solver
+from mezzotint.testing.conformance.drive import first_sample, frame_of, perfect_model, turns
+from mezzotint.testing.conformance.problems import MIXTURE
+from mezzotint_schedulers import SOLVERS
+from mezzotint_schedulers.bridge import class_names
+
+DOCS = Path(__file__).parents[1] / "docs"
+DATA = DOCS / "scheduler-table.json"
+PAGE = DOCS / "scheduler-table.md"
+EVALUATIONS = (5, 10, 20, 50)
+PROMPTS = ("3d render of a ghost", "line drawing of a rocket")
+REFERENCE_STEPS = 1000
+SAMPLES = 512
+RANDOM_SAMPLES = 16384
+SD = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+LEFT_OUT = (
+    "CMStochasticIterativeScheduler",
+    "CosineDPMSolverMultistepScheduler",
+    "EDMDPMSolverMultistepScheduler",
+    "EDMEulerScheduler",
+    "FlowMatchEulerDiscreteScheduler",
+    "FlowMatchHeunDiscreteScheduler",
+    "FlowMatchLCMScheduler",
+    "IPNDMScheduler",
+    "SCMScheduler",
+    "UnCLIPScheduler",
+    "DDIMInverseScheduler",
+    "DPMSolverMultistepInverseScheduler",
+)
+"""Classes of diffusers that cannot follow the noise schedule of Stable Diffusion, or go the other way."""
+SPACINGS = ("trailing", "karras")
+SETTINGS: Mapping[str, Mapping[str, Any]] = {
+    "DDIMScheduler": {"clip_sample": False},
+    "DDIMParallelScheduler": {"clip_sample": False},
+    "DDPMScheduler": {"clip_sample": False},
+    "DDPMParallelScheduler": {"clip_sample": False},
+}
+"""What a class needs so that its order can be measured at all."""
+MORE: Sequence[tuple[str, Mapping[str, Any]]] = (
+    ("DPMSolverMultistepScheduler", {"solver_order": 3}),
+    ("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}),
+    ("DPMSolverSinglestepScheduler", {"solver_order": 3}),
+    ("DEISMultistepScheduler", {"solver_order": 3}),
+    ("UniPCMultistepScheduler", {"solver_order": 3}),
+)
+"""Classes once more with other settings of theirs."""
+OURS_AGAIN: Sequence[tuple[str, Mapping[str, Any]]] = (
+    ("unipc", {"order": 3}),
+    ("dpmpp-3m-sde", {"eta": 0.0}),
+    ("er-sde", {"scale": "ode"}),
+    ("sa-solver", {"tau": 0.0}),
+    ("seeds-2", {"eta": 0.0}),
+)
+"""Solvers once more with other options."""
+TIMED_OPTIONS = {"restart": lambda n: {"substeps": max(n // 4, 2)}}
+
+
+def main() -> None:
+    """Measure what is asked for and write the page."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", nargs="*", help="names of rows; the others stay as they are")
+    parser.add_argument("--missing", action="store_true", help="only what has no numbers yet")
+    parser.add_argument(
+        "--no-emoji", action="store_true", help="leave out the emoji model, which takes longest"
+    )
+    parser.add_argument("--write-only", action="store_true", help="only write the page again")
+    options = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    logging.getLogger("mezzotint").setLevel(logging.ERROR)
+    data: dict[str, Any] = json.loads(DATA.read_text()) if DATA.exists() else {"rows": {}}
+    data["rows"] = {name: data["rows"].get(name, {}) for name in subjects()}
+    if not options.write_only:
+        print(describe_machine())
+        data["machine"] = describe_machine()
+        parts = [analytic] if options.no_emoji else [analytic, emoji]
+        for part in parts:
+            for name in options.only or subjects():
+                if options.missing and part.__name__ in data["rows"][name]:
+                    continue
+                data["rows"][name][part.__name__] = part(name)
+                print(name, data["rows"][name][part.__name__], flush=True)
+                DATA.write_text(json.dumps(data, indent=1) + "\n")
+    PAGE.write_text(page(data))
+
+
+def subjects() -> Mapping[str, Mapping[str, Any]]:
+    """Row → the options that go with it."""
+    rows: dict[str, Mapping[str, Any]] = {spec.name: {} for spec in SOLVERS}
+    rows |= {_label(name, options): options for name, options in OURS_AGAIN}
+    rows |= {f"diffusers:{name}": SETTINGS.get(name, {}) for name in class_names() if name not in LEFT_OUT}
+    return rows | {_label(f"diffusers:{name}", options): options for name, options in MORE}
+
+
+def _label(name: str, options: Mapping[str, Any]) -> str:
+    return f"{name} {', '.join(f'{key}={value}' for key, value in options.items())}"
+
+
+def scheduler(row: str, like: Any, spacing: str = "trailing") -> Any:
+    """A fresh scheduler of a row.
+
+    Raises:
+        RequestError: a class of diffusers that has no such spacing.
+    """
+    return mezzotint.scheduler(row.split(" ")[0], spacing, like=like, **subjects()[row])
+
+
+def analytic(row: str) -> dict[str, Any]:
+    """Measured order, evaluations a step, and errors on the mixture."""
+    measured: dict[str, Any] = {**order(row), "random": is_random(row)}
+    try:
+        made = scheduler(row, None)
+        made.set_timesteps(10)
+        measured["evaluations"] = round(len(made.timesteps) / 10, 1)
+    except (MezzotintError, ValueError):
+        measured["evaluations"] = None
+    for spacing in SPACINGS:
+        measured[spacing] = {
+            str(count): mixture_error(row, spacing, count, measured["random"]) for count in EVALUATIONS
+        }
+    return measured
+
+
+def order(row: str) -> dict[str, float | None]:
+    """The lower order of both grids; weak for random ones."""
+    name, options = row.split(" ")[0], subjects()[row]
+    wanted = ("order", "weak-order")
+    left_out = [check.name for check in CHECKS if not check.name.startswith(wanted)]
+    if name.startswith("diffusers:"):
+        found = getattr(diffusers, name.removeprefix("diffusers:"))
+        left_out = [
+            each for each in left_out if any(c.name == each and "scheduler" in c.kinds for c in CHECKS)
+        ]
+        report = check_scheduler(partial(found, **options) if options else found, leave_out=left_out)
+    else:
+        (spec,) = (spec for spec in SOLVERS if spec.name == name)
+        left_out = [each for each in left_out if any(c.name == each and "solver" in c.kinds for c in CHECKS)]
+        chosen = TIMED_OPTIONS.get(name, options)
+        if options and not any("order" in key for key in options):
+            spec = replace(spec, stochastic=False)
+        report = check_solver(spec, options=chosen, leave_out=left_out)
+    lowest = {}
+    for kind, quantity in (("order", "order"), ("weak-order", "weak order")):
+        values = [
+            finding.numbers[quantity]
+            for finding in report.findings
+            if finding.check in (f"{kind}-exponential", f"{kind}-alternating") and quantity in finding.numbers
+        ]
+        finite = [value for value in values if math.isfinite(value)]
+        lowest[kind] = round(min(finite), 2) if finite else None
+    return {"order": lowest["order"], "weak_order": lowest["weak-order"]}
+
+
+def is_random(row: str) -> bool:
+    """Whether two seeds give two samples."""
+    for spacing in SPACINGS:
+        try:
+            return not torch.equal(*(_mixture_end(row, spacing, 5, _noise(4), seed)[0] for seed in (1, 2)))
+        except (MezzotintError, ValueError):
+            continue
+    return False
+
+
+def mixture_error(row: str, spacing: str, evaluations: int, random: bool) -> float | None:
+    """Root mean square distance of samples from where the ODE carries them, over their deviation.
+
+    For random ones, between sorted samples and quantiles of the data (the Wasserstein distance, which of so many
+    samples is 0.01 even if they are right).
+    """
+    noise = _noise(RANDOM_SAMPLES if random else SAMPLES)
+    try:
+        end, begun, sigma = _mixture_end(row, spacing, evaluations, noise, 0)
+    except (ValueError, IndexError, MezzotintError):
+        return None
+    if random:
+        exact, end = _quantiles(len(noise)), end.flatten().sort().values
+    else:
+        exact = MIXTURE.solution(begun, sigma, 1e-9).flatten()
+    error = float((end.flatten() - exact).square().mean().sqrt() / exact.std())
+    return error if math.isfinite(error) else None
+
+
+def _mixture_end(
+    row: str, spacing: str, evaluations: int, noise: torch.Tensor, seed: int
+) -> tuple[torch.Tensor, torch.Tensor, float]:
+    """The last sample of a run; the first, and its noise level, in the variance-exploding frame."""
+    made = scheduler(row, None, spacing)
+    _as_many_as(made, evaluations)
+    frame = frame_of(made)
+    if frame is None:
+        raise ValueError(f"{row} does not tell what its model was trained on")
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    ran = list(
+        turns(made, perfect_model(MIXTURE, made, frame), first_sample(made, noise), generator=generator)
+    )
+    alpha, _ = frame(ran[0].timestep)
+    return ran[-1].after.double(), ran[0].seen.double() / alpha, frame.ratio(ran[0].timestep)
+
+
+def _noise(count: int) -> torch.Tensor:
+    """Standard normal quantiles (count, 1, 1, 1), in an order that is no order."""
+    quantiles = torch.special.ndtri((torch.arange(count, dtype=torch.float64) + 0.5) / count)
+    return quantiles[torch.randperm(count, generator=torch.Generator().manual_seed(0))].reshape(-1, 1, 1, 1)
+
+
+def _quantiles(count: int) -> torch.Tensor:
+    """Of the mixture itself."""
+    normal = torch.special.ndtri((torch.arange(count, dtype=torch.float64) + 0.5) / count)
+    return MIXTURE.solution(normal * 1e4, 1e4, 1e-9)
+
+
+def _as_many_as(made: Any, evaluations: int) -> int:
+    """Set the largest number of steps that takes no more than so many evaluations."""
+    for steps in range(evaluations, 0, -1):
+        made.set_timesteps(steps)
+        if len(made.timesteps) <= evaluations:
+            return steps
+    raise ValueError(f"one step takes {len(made.timesteps)} evaluations")
+
+
+@cache
+def pipeline() -> Any:
+    """The emoji model."""
+    return mezzotint.load("emoji")
+
+
+@cache
+def reference(start: str) -> torch.Tensor:
+    """Latents of 1000 steps of dpmpp-2m."""
+    from mezzotint_schedulers.solvers.dpmpp import dpmpp_2m
+    from mezzotint_schedulers.spacings.comfy import uniform
+
+    made = mezzotint.scheduler(replace(dpmpp_2m, start=start), uniform, like=pipeline().scheduler)
+    latents: torch.Tensor = pipeline()(list(PROMPTS), scheduler=made, steps=REFERENCE_STEPS, seed=0).latents
+    return latents.float()
+
+
+def emoji(row: str) -> dict[str, float | None]:
+    """Distance of latents from the reference after so many evaluations, the mean of the prompts."""
+    from mezzotint_schedulers.comparison.running import scheduler_start
+
+    if is_random(row):
+        return {}
+    errors: dict[str, float | None] = {}
+    for count in EVALUATIONS:
+        try:
+            made = scheduler(row, pipeline().scheduler)
+            steps = _as_many_as(made, count)
+            end = pipeline()(list(PROMPTS), scheduler=made, steps=steps, seed=0).latents.float()
+        except (ValueError, IndexError, MezzotintError):
+            errors[str(count)] = None
+            continue
+        exact = reference(scheduler_start(made))
+        distance = (end - exact).square().mean((1, 2, 3)).sqrt() / exact.std((1, 2, 3))
+        errors[str(count)] = float(distance.mean()) if distance.isfinite().all() else None
+    return errors
+
+
+def page(data: Mapping[str, Any]) -> str:
+    """docs/scheduler-table.md."""
+    return HEAD + "\n".join(_table(data["rows"])) + "\n"
+
+
+HEAD = ""
+
+
+def _table(rows: Mapping[str, Any]) -> list[str]:
+    return []
+
+
+if __name__ == "__main__":
+    main()

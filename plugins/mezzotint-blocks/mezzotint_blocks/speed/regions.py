@@ -1,0 +1,166 @@
+"""What is compiled of a U-Net: exported graphs with their weights as inputs, so that equal blocks share one."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from mezzotint.errors import PlanError
+from torch import Tensor
+
+REGIONS = ("ResnetBlock2D", "BasicTransformerBlock")
+"""Classes of the blocks that are compiled."""
+
+
+def require_compiler(device: torch.device) -> None:
+    """Inductor writes C++ for a CPU.
+
+    Raises:
+        PlanError: there is no compiler for it.
+    """
+    if device.type != "cpu":
+        return
+    from torch._inductor import config
+
+    names = config.cpp.cxx
+    names = [names] if isinstance(names, str) else [name for name in names if name]
+    names += ["cl"] if sys.platform == "win32" else ["g++", "clang++", "c++"]
+    if not any(shutil.which(name) for name in names):
+        raise PlanError(
+            "compile needs a C++ compiler, and none is installed here (looked for "
+            f"{', '.join(dict.fromkeys(names))}); install one, set CXX, or leave compile out: "
+            "packed-weights is faster than plain torch without one"
+        )
+
+
+@dataclass(eq=False)
+class Regions:
+    """Everything that is compiled for one pipeline."""
+
+    programs: dict[Hashable, Callable[[list[Any]], Any]] = field(default_factory=dict)
+    """By exported code and by shapes, strides and types of all inputs."""
+    known: dict[Hashable, Program] = field(default_factory=dict)
+    """By block, arguments and weights' form: what a block need not be exported for again."""
+    compiled: int = 0
+    """In this run; 0 where everything was there already."""
+    compiled_calls: int = 0
+    uncompiled_calls: int = 0
+
+    def start_count(self) -> None:
+        """A new run begins."""
+        self.compiled = self.compiled_calls = self.uncompiled_calls = 0
+
+    def outputs(self) -> dict[str, int]:
+        """What an extension publishes."""
+        return {
+            "compilations": self.compiled,
+            "programs": len(self.programs),
+            "compiled_calls": self.compiled_calls,
+            "uncompiled_calls": self.uncompiled_calls,
+        }
+
+    def program(self, module: Any, args: tuple[Tensor, ...], kwargs: Mapping[str, Tensor]) -> Program:
+        """A module as a compiled program, taken from an equal module if there is one."""
+        with torch.no_grad():
+            exported = torch.export.export(module, args, dict(kwargs), strict=False)
+        names = [
+            spec.target for spec in exported.graph_signature.input_specs if spec.kind.name != "USER_INPUT"
+        ]
+        weights = [_attribute(module, str(name)) for name in names]
+        inputs = [*weights, *args, *kwargs.values()]
+        key = (exported.graph_module.code, _form(inputs))
+        if key not in self.programs:
+            from torch._inductor.compile_fx import compile_fx
+
+            self.compiled += 1
+            self.programs[key] = compile_fx(exported.graph_module, inputs)
+        return Program(self.programs[key], names)
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """A compiled block and which weights it takes."""
+
+    run: Callable[..., Any]
+    weights: list[Any]
+
+    def __call__(self, module: Any, inputs: list[Tensor]) -> Tensor:
+        """The block's output, with the weights that the module has now."""
+        output = self.run(*(_attribute(module, str(name)) for name in self.weights), *inputs)
+        answer: Tensor = output[0] if isinstance(output, tuple | list) else output
+        return answer
+
+
+@dataclass(eq=False)
+class Region:
+    """The forward of one block: compiled where nothing inside is changed, its own otherwise."""
+
+    module: Any
+    regions: Regions
+    original: Callable[..., Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.original = self.module.forward
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The block's output."""
+        given = {name: value for name, value in kwargs.items() if value is not None}
+        inputs = [*args, *given.values()]
+        fit = all(isinstance(value, Tensor) for value in inputs)
+        if torch.is_grad_enabled() or not fit or self._changed_inside():
+            self.regions.uncompiled_calls += 1
+            return self.original(*args, **kwargs)
+        # The weights' form is part of it: channels last, another dtype.
+        key = (self.module, tuple(given), _form([*inputs, *self.module.parameters()]))
+        known = self.regions.known
+        if key not in known:
+            known[key] = self._program(args, given)
+        self.regions.compiled_calls += 1
+        return known[key](self.module, inputs)
+
+    def _program(self, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> Program:
+        with shadowed_away(self.module):
+            return self.regions.program(self.module, args, kwargs)
+
+    def _changed_inside(self) -> bool:
+        """Whether another extension is at work in the block: a forward, a processor, a hook, an unfused adapter.
+
+        The scale of an adapter is a number, which would be compiled in.
+        """
+        from diffusers.models.attention_processor import AttnProcessor2_0
+
+        for module in self.module.modules():
+            if module is not self.module and "forward" in vars(module):
+                return True
+            if type(vars(module).get("processor")) not in (type(None), AttnProcessor2_0):
+                return True
+            if module._forward_hooks or module._forward_pre_hooks or hasattr(module, "base_layer"):
+                return True
+        return False
+
+
+class shadowed_away:  # noqa: N801
+    """The module without the forward on its instance, while it is exported."""
+
+    def __init__(self, module: Any) -> None:
+        self.module = module
+
+    def __enter__(self) -> None:
+        self.forward = self.module.__dict__.pop("forward")
+
+    def __exit__(self, *exception: Any) -> None:
+        self.module.__dict__["forward"] = self.forward
+
+
+def _attribute(module: Any, path: str) -> Tensor:
+    *parents, name = path.split(".")
+    value: Tensor = getattr(module.get_submodule(".".join(parents)), name)
+    return value
+
+
+def _form(tensors: list[Any]) -> Hashable:
+    return tuple((t.shape, t.stride(), t.dtype, t.device.type) for t in tensors)

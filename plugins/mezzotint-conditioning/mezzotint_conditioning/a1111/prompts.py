@@ -1,0 +1,92 @@
+"""The prompts of one run in the web UI's syntax: encoded when a step first needs them, all of one length."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mezzotint import Conditioning
+from mezzotint.errors import RequestError
+
+from ..clip_chunks import encode_chunks
+from .chunks import Chunk, make_chunks
+from .emphasis import Emphasis
+from .parse import parse
+from .schedule import Break, Fragment, at_step, changes
+
+if TYPE_CHECKING:
+    from mezzotint import Run
+
+Variant = tuple[Fragment | Break, ...]
+"""One prompt at one step."""
+
+
+class Prompts:
+    """Embeddings of a run's prompts and negative prompts at every step."""
+
+    def __init__(self, run: Run, emphasis: Emphasis, comma_backtrack: int) -> None:
+        self._run = run
+        self._emphasis = emphasis
+        self._comma_backtrack = comma_backtrack
+        self._texts = {"positive": run.request.prompts, "negative": run.request.negatives}
+        self._trees = {name: [parse(text) for text in texts] for name, texts in self._texts.items()}
+        self._changing = any(changes(tree) for trees in self._trees.values() for tree in trees)
+        self._chunks: dict[Variant, list[Chunk]] = {}
+        self._encoded: dict[tuple[tuple[Variant, ...], int], Conditioning] = {}
+        self._first: dict[str, tuple[tuple[Variant, ...], int]] = {}
+        self._counts: dict[int, int] = {}
+
+    def encode(self, prompts: Sequence[str]) -> Conditioning:
+        """Embeddings (prompts, tokens, dim) at the first step; prompts of others must not change over the steps."""
+        steps = self._run.request.steps
+        count = self._chunk_count(steps)
+        for name, texts in self._texts.items():
+            if list(texts) == list(prompts):
+                variants = self._variants(name, 1, steps)
+                self._first[name] = (variants, count)
+                return self._encode(variants, count)
+        trees = [parse(text) for text in prompts]
+        for text, tree in zip(prompts, trees, strict=True):
+            if changes(tree):
+                raise RequestError(
+                    f"prompt {text!r} changes over the steps, which only the run's own prompt and negative prompt can"
+                )
+        return self._encode(tuple(at_step(tree, 1, 1) for tree in trees), count)
+
+    def at(self, name: str) -> Conditioning | None:
+        """The conditioning (n rows) of `positive` or `negative` at this step; `None` where it is the first step's."""
+        step = self._run.step
+        if not self._changing or step is None or name not in self._first:
+            return None
+        key = (self._variants(name, step.index + 1, step.count), self._chunk_count(step.count))
+        if key == self._first[name]:
+            return None
+        if key not in self._encoded:
+            self._encoded[key] = self._encode(*key).repeat(self._run.request.n)
+        return self._encoded[key]
+
+    def _variants(self, name: str, step: int, count: int) -> tuple[Variant, ...]:
+        return tuple(at_step(tree, step, count) for tree in self._trees[name])
+
+    def _chunk_count(self, steps: int) -> int:
+        """Chunks that the longest of all prompts needs at any of the steps."""
+        if steps not in self._counts:
+            visited = range(1, steps + 1) if self._changing else range(1, 2)
+            variants = {
+                v for name in self._trees for step in visited for v in self._variants(name, step, steps)
+            }
+            self._counts[steps] = max(len(self._chunked(variant)) for variant in variants)
+        return self._counts[steps]
+
+    def _chunked(self, variant: Variant) -> list[Chunk]:
+        if variant not in self._chunks:
+            self._chunks[variant] = make_chunks(variant, self._run.pipe.tokenizer, self._comma_backtrack)
+        return self._chunks[variant]
+
+    def _encode(self, variants: tuple[Variant, ...], count: int) -> Conditioning:
+        pipe = self._run.pipe
+        rows = [self._chunked(variant) for variant in variants]
+        embeddings = encode_chunks(
+            rows, pipe.tokenizer, pipe.text_encoder, emphasis=self._emphasis, chunk_count=count
+        )
+        return Conditioning(embeddings)

@@ -1,0 +1,60 @@
+"""The extension `blend`: on the way from one prompt to another."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from mezzotint import Conditioning, Extension, Field, hookimpl
+
+from .interpolation import Interpolation
+
+if TYPE_CHECKING:
+    from mezzotint import Pass, Run
+    from torch import Tensor
+
+
+class Along(StrEnum):
+    """What the amount grows with."""
+
+    IMAGES = "images"
+    STEPS = "steps"
+
+
+class Blend(Extension, name="blend"):
+    """Use embeddings between the prompt and another one, the same for all, or moving over the images or the steps."""
+
+    to: str = Field(description="the other prompt")
+    amount: float = Field(0.5, ge=0, le=1, description="how far on the way: 0 is the prompt, 1 the other one")
+    until: float | None = Field(
+        None, ge=0, le=1, description="how far at the last image or step; default: everywhere the same"
+    )
+    along: Along = Field(Along.IMAGES, description="whether the amount moves over the images or the steps")
+    mode: Interpolation = Field(Interpolation.SLERP, description="along the line or the arc")
+
+    @hookimpl(after=["prompt-embeds", "prompt-schedule"])
+    def conditioning(self, conditioning: Conditioning, pass_: Pass, run: Run) -> Conditioning | None:
+        """Interpolated embeddings for the passes with the prompt, equally long ones for the others."""
+        from .interpolation import interpolate
+        from .token_padding import pad_tokens
+
+        other = run.state(self, lambda: run.encode([self.to]).embeddings)
+        tokens = max(other.shape[1], conditioning.embeddings.shape[1])
+        embeddings = pad_tokens(conditioning.embeddings, tokens, run)
+        if pass_.conditioning == "positive":
+            end = pad_tokens(other, tokens, run).expand_as(embeddings)
+            embeddings = interpolate(embeddings, end, self._amounts(run).to(embeddings), self.mode)
+        elif embeddings is conditioning.embeddings:
+            return None
+        return conditioning.replace(embeddings=embeddings)
+
+    def _amounts(self, run: Run) -> Tensor:
+        """How far for each image, (n, 1, 1)."""
+        import torch
+
+        until = self.amount if self.until is None else self.until
+        if self.along is Along.IMAGES:
+            return torch.linspace(self.amount, until, run.n).view(-1, 1, 1)
+        last = 1 if run.step is None else max(1, run.step.count - 1)
+        progress = 0 if run.step is None else run.step.index / last
+        return torch.full((run.n, 1, 1), self.amount + progress * (until - self.amount))

@@ -1,0 +1,39 @@
+"""The extension `clip`: CLIP as the text encoder, with prompts of any length."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mezzotint import Conditioning, Extension, Field, hookimpl
+
+if TYPE_CHECKING:
+    from mezzotint import Run
+
+
+class CLIP(Extension, name="clip"):
+    """Encode prompts with CLIP, the model's own or another one, without any syntax; long ones in chunks."""
+
+    encoder: Path | None = Field(
+        None, description="folder with another CLIP text encoder and its tokenizer; default: the model's own"
+    )
+    chunks: bool = Field(True, description="long prompts in chunks of 75 tokens; otherwise they are cut off")
+
+    @hookimpl
+    def encode_prompt(self, prompts: list[str], run: Run) -> Conditioning:
+        """Embeddings, all prompts of the run equally long."""
+        from .a1111.chunks import make_chunks
+        from .a1111.schedule import Fragment
+        from .clip_chunks import encode_chunks
+        from .text_encoders import text_encoder_of
+
+        clip = text_encoder_of(run.pipe, self.encoder, "CLIP")
+
+        def chunked(text: str) -> list:
+            return make_chunks([Fragment(text)], clip.tokenizer)[: None if self.chunks else 1]
+
+        texts = dict.fromkeys((*run.request.prompts, *run.request.negatives))
+        count = run.state(self, lambda: max(len(chunked(text)) for text in texts))
+        rows = [chunked(text) for text in prompts]
+        embeddings = encode_chunks(rows, clip.tokenizer, clip.model, chunk_count=count)
+        return Conditioning(embeddings.to(run.pipe.dtype))

@@ -1,0 +1,45 @@
+"""Between two embeddings: along the line, or along the arc."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Interpolation(StrEnum):
+    """The way from one embedding to another."""
+
+    LERP = "lerp"
+    """The straight line: (1 − t) a + t b."""
+    SLERP = "slerp"
+    """The arc between the directions (Shoemake 1985), and the line between the lengths."""
+
+
+def interpolate(start: Tensor, end: Tensor, t: Tensor, mode: Interpolation) -> Tensor:
+    """Embeddings (rows, tokens, dim) between `start` at t = 0 and `end` at t = 1, where they are exact.
+
+    Args:
+        t: (rows, 1, 1).
+        mode: slerp goes along the arc for each token by itself.
+    """
+    import torch
+
+    between = torch.lerp(start, end, t) if mode is Interpolation.LERP else _slerp(start, end, t)
+    return torch.where(t == 0, start, torch.where(t == 1, end, between))
+
+
+def _slerp(start: Tensor, end: Tensor, t: Tensor) -> Tensor:
+    import torch
+
+    lengths = [each.norm(dim=-1, keepdim=True) for each in (start, end)]
+    directions = [each / length.clamp(min=1e-12) for each, length in zip((start, end), lengths, strict=True)]
+    angle = (directions[0] * directions[1]).sum(dim=-1, keepdim=True).clamp(-1, 1).acos()
+    sine = angle.sin()
+    arc = (((1 - t) * angle).sin() * directions[0] + (t * angle).sin() * directions[1]) / sine.clamp(
+        min=1e-12
+    )
+    # Along one line there is no arc, and between opposites none that is the shortest.
+    return torch.where(sine < 1e-4, torch.lerp(start, end, t), arc * torch.lerp(*lengths, t))

@@ -1,0 +1,155 @@
+"""The extension `prompt-embeds`: embeddings in place of prompts, from a file or from memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from mezzotint import Conditioning, Extension, Field, hookimpl
+from mezzotint.errors import RequestError
+from pydantic import field_validator, model_validator
+
+if TYPE_CHECKING:
+    from mezzotint import Pass, Pipeline, Run
+    from torch import Tensor
+
+NAMES = {
+    "positive": ("positive", "prompt_embeds"),
+    "negative": ("negative", "negative_prompt_embeds"),
+}
+"""Tensors in a file: our names, and diffusers'."""
+
+
+class PromptEmbeds(Extension, name="prompt-embeds"):
+    """Give the U-Net embeddings instead of the prompt's, from a safetensors file or as tensors.
+
+    (tokens, dim) for all images, or (rows, tokens, dim) with one row for each prompt or each image.
+    """
+
+    file: Path | None = Field(
+        None,
+        description="safetensors file with positive, negative or both (or prompt_embeds, negative_prompt_embeds)",
+    )
+    positive: Any = Field(None, description="a tensor in place of the prompt")
+    negative: Any = Field(None, description="a tensor in place of the negative prompt")
+
+    @field_validator("positive", "negative")
+    @classmethod
+    def _is_tensor(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            raise ValueError(
+                "the tensor was handed over in memory, so the recipe does not hold it; use a file"
+            )
+        if value is not None and not (hasattr(value, "numel") and hasattr(value, "dim")):
+            raise ValueError(
+                f"give a tensor (tokens, dim) or (rows, tokens, dim), not {type(value).__name__}"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.file is None and self.positive is None and self.negative is None:
+            raise ValueError("give a file, or a tensor as positive or negative")
+        if self.file is not None and not (self.positive is None and self.negative is None):
+            raise ValueError("give a file or tensors, not both")
+        return self
+
+    @hookimpl(before=["blend", "prompt-schedule"])
+    def conditioning(self, conditioning: Conditioning, pass_: Pass, run: Run) -> Conditioning | None:
+        """The given embeddings for their passes, and for the others as many tokens."""
+        from .token_padding import pad_tokens
+
+        given = run.state(self, lambda: self._given(conditioning, run))
+        tokens = max(each.shape[1] for each in (conditioning.embeddings, *given.values()))
+        embeddings = given.get(pass_.conditioning, conditioning.embeddings)
+        changed = pad_tokens(embeddings, tokens, run)
+        if changed is conditioning.embeddings:
+            return None
+        mask = None if pass_.conditioning in given else conditioning.attention_mask
+        return conditioning.replace(embeddings=changed, attention_mask=mask)
+
+    def _given(self, like: Conditioning, run: Run) -> dict[str, Tensor]:
+        tensors = {"positive": self.positive, "negative": self.negative}
+        if self.file is not None:
+            tensors = run.pipe.resource(
+                ("prompt embeds", self.files().get("file"), str(self.file)),
+                lambda: read_embeddings(self.file),
+            )
+        return {name: _rows(name, each, like, run) for name, each in tensors.items() if each is not None}
+
+
+def read_embeddings(path: Path | None) -> dict[str, Tensor]:
+    """`positive` and `negative` embeddings of a safetensors file, one or both.
+
+    Raises:
+        ModelError: it is missing, damaged or not finite.
+        RequestError: it holds something else.
+    """
+    from .safetensors_file import read_tensors
+
+    assert path is not None  # the caller has looked
+    tensors = read_tensors(path, "prompt embeddings")
+    known = {alias: name for name, aliases in NAMES.items() for alias in aliases}
+    unknown = sorted(tensors.keys() - known.keys())
+    if unknown or not tensors:
+        raise RequestError(
+            f"{path} holds {', '.join(unknown[:3]) or 'nothing'}; prompt embeddings are named positive and negative"
+        )
+    return {known[name]: tensor for name, tensor in tensors.items()}
+
+
+def _rows(name: str, tensor: Tensor, like: Conditioning, run: Run) -> Tensor:
+    """Embeddings (n, tokens, dim), checked against what the U-Net takes."""
+    embeddings = tensor[None] if tensor.dim() == 2 else tensor
+    width = like.embeddings.shape[2]
+    if embeddings.dim() != 3 or embeddings.shape[2] != width:
+        raise RequestError(
+            f"prompt-embeds: {name} has shape {tuple(tensor.shape)}; this model takes (tokens, {width}) or "
+            f"(rows, tokens, {width})"
+        )
+    if not bool(embeddings.isfinite().all()):
+        raise RequestError(f"prompt-embeds: {name} has values that are not finite")
+    prompts, rows = len(run.request.prompts), len(embeddings)
+    if rows not in (1, prompts, run.n):
+        raise RequestError(
+            f"prompt-embeds: {name} has {rows} rows; give 1, or one for each of {prompts} prompts or {run.n} images"
+        )
+    times = run.n if rows == 1 else run.n // rows
+    return embeddings.to(like.embeddings).repeat_interleave(times, dim=0)
+
+
+def embed(
+    pipe: Pipeline, prompt: str | Sequence[str], *, use: Extension | Sequence[Extension] = ()
+) -> Tensor:
+    """Embeddings (prompts, tokens, dim) that a run with these extensions would begin with.
+
+    Everything that changes them is in effect: prompt syntax, textual inversion, LoRA in the text encoder. For
+    `PromptEmbeds(positive=…)`, or a file: `safetensors.torch.save_file({"positive": embed(pipe, "a cat")}, path)`.
+    """
+    taken: list[Tensor] = []
+    extensions = [use] if isinstance(use, Extension) else list(use)
+    with suppress(_Taken):
+        pipe(prompt, steps=1, guidance=1, seed=0, use=[*extensions, _Take(taken)])
+    return taken[0]
+
+
+class _Taken(Exception):
+    """The embeddings are there; the rest of the run is not wanted."""
+
+
+class _Take(Extension, name="take-prompt-embeds"):
+    """Hand over the embeddings at the U-Net's door."""
+
+    into: Any
+
+    def __init__(self, into: list[Any]) -> None:
+        # Not through pydantic, which copies lists.
+        super().__init__(into=lambda: into)
+
+    @hookimpl
+    def unet_input(self, run: Run) -> None:
+        assert run.conditioning is not None  # valid from unet_residuals on
+        self.into().append(run.conditioning.embeddings[run.rows("positive")])
+        raise _Taken

@@ -1,0 +1,31 @@
+"""Making embeddings of several prompts equally long, with what the encoder makes of no text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mezzotint.errors import RequestError
+
+if TYPE_CHECKING:
+    from mezzotint import Run
+    from torch import Tensor
+
+
+def pad_tokens(embeddings: Tensor, tokens: int, run: Run) -> Tensor:
+    """Embeddings (rows, t, dim) filled up to (rows, tokens, dim) with whole encodings of an empty prompt.
+
+    Raises:
+        RequestError: the difference is no whole number of encodings, or `embeddings` are longer.
+    """
+    import torch
+
+    missing = tokens - embeddings.shape[1]
+    if missing == 0:
+        return embeddings
+    empty = run.encode([""]).embeddings
+    times, rest = divmod(missing, empty.shape[1])
+    if rest or missing < 0:
+        raise RequestError(
+            f"embeddings of {embeddings.shape[1]} tokens go with multiples of {empty.shape[1]}, not with {tokens}"
+        )
+    return torch.cat([embeddings, *[empty.expand(len(embeddings), -1, -1)] * times], dim=1)

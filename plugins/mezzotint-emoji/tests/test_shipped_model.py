@@ -1,0 +1,58 @@
+"""The folder that is in the package."""
+
+import mezzotint
+import mezzotint_emoji
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+from mezzotint_emoji import MODEL
+from mezzotint_emoji.recipe.sources import EMOJIBASE, SOURCES
+
+PROMPT = "3d render of a ghost"
+
+
+@pytest.fixture(scope="module")
+def stock() -> StableDiffusionPipeline:
+    pipe = StableDiffusionPipeline.from_pretrained(MODEL)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def test_plain_diffusers_opens_it_and_gives_the_same_latents(stock):
+    ours = mezzotint.load("emoji", dtype="float32")(PROMPT, steps=3, guidance=4.0, seed=5)
+    theirs = stock(
+        PROMPT,
+        num_inference_steps=3,
+        guidance_scale=4.0,
+        generator=torch.Generator("cpu").manual_seed(5),
+        output_type="latent",
+    ).images
+    assert torch.equal(ours.latents, theirs)
+
+
+def test_it_draws_the_same_picture_alone_and_in_a_batch():
+    pipe = mezzotint.load("emoji", dtype="float32")
+    both = pipe(PROMPT, steps=2, seed=5, n=2).latents
+    assert torch.allclose(both[1:], pipe(PROMPT, steps=2, seed=6).latents, atol=1e-4)
+
+
+def test_it_takes_at_most_40_megabytes():
+    folder = MODEL.parent
+    files = [path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    assert sum(path.stat().st_size for path in files) <= 40e6
+    assert not [path for path in files if path.suffix in (".bin", ".pt", ".pth", ".ckpt", ".npy")]
+
+
+def test_words_of_prompts_have_tokens_of_their_own(stock):
+    tokens = stock.tokenizer.tokenize("3d render of a cat on a chair, light blue background")
+    assert [token.removesuffix("</w>") for token in tokens] == (
+        ["3", "d", "render", "of", "a", "cat", "on", "a", "chair", ",", "light", "blue", "background"]
+    )
+
+
+def test_what_the_model_says_of_itself():
+    (spec,) = mezzotint_emoji.models()
+    assert spec.path == MODEL
+    assert spec.example_prompts
+    assert {source.license for source in SOURCES} <= {"MIT", "Apache-2.0"}
+    assert EMOJIBASE in SOURCES

@@ -1,0 +1,57 @@
+"""LoRA and its kin for mezzotint: load anything exactly, remove it exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from mezzotint import CommandSpec, Extension, hookimpl
+
+from .extension import LoRA
+
+_WHERE = {
+    "Adapter": "adapter",
+    "Delta": "adapter",
+    "LoRAError": "errors",
+    "Report": "fitting",
+    "Target": "adapter",
+    "read_adapter": "files",
+    "write_adapter": "files",
+}
+
+__all__ = ["LoRA", *_WHERE]
+
+if TYPE_CHECKING:
+    from .adapter import Adapter as Adapter
+    from .adapter import Delta as Delta
+    from .adapter import Target as Target
+    from .errors import LoRAError as LoRAError
+    from .files import read_adapter as read_adapter
+    from .files import write_adapter as write_adapter
+    from .fitting import Report as Report
+
+
+@hookimpl
+def extensions() -> Sequence[type[Extension]]:
+    """`lora`."""
+    return [LoRA]
+
+
+@hookimpl
+def commands() -> Sequence[CommandSpec]:
+    """`mezzotint lora …`."""
+    at = "mezzotint_lora.cli"
+    return [
+        CommandSpec("lora inspect", f"{at}.inspect:command", "Show what is in a LoRA file, without a model."),
+        CommandSpec("lora convert", f"{at}.convert:command", "Write a LoRA in another format."),
+        CommandSpec("lora merge", f"{at}.merge:command", "Make one LoRA of several, or a model with them in it."),
+        CommandSpec("lora resize", f"{at}.resize:command", "Lower the rank of a LoRA."),
+        CommandSpec("lora extract", f"{at}.extract:command", "Make a LoRA of the difference of two models."),
+    ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_WHERE[name]}", __name__), name)

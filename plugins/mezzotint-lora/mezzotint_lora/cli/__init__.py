@@ -1,0 +1,1 @@
+"""The commands `mezzotint lora …`, each imported when it is called."""

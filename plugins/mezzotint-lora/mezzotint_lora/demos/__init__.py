@@ -1,0 +1,1 @@
+"""LoRAs that are made from scratch by one command each."""

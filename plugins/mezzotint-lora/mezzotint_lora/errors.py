@@ -1,0 +1,9 @@
+"""What goes wrong with LoRA files, each as one sentence for the person who opened one."""
+
+from __future__ import annotations
+
+from mezzotint import MezzotintError
+
+
+class LoRAError(MezzotintError):
+    """A LoRA file is unsafe, damaged, of an unknown layout, or does not fit the model."""

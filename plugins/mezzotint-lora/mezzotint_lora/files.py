@@ -1,0 +1,218 @@
+"""LoRA files to and from data: `read_adapter` finds out the layout, `write_adapter` writes the one you name.
+
+    from mezzotint_lora.files import read_adapter, write_adapter
+
+    adapter = read_adapter("style.safetensors")
+    write_adapter("style-diffusers.safetensors", adapter, format="diffusers")
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal, get_args
+
+from .adapter import COMPONENTS, Adapter, Delta, Target
+from .errors import LoRAError
+from .families import BY_NAME, FAMILIES, guess_family, names_of
+from .formats import detect, diffusers, kohya, peft
+from .hashes import with_hashes, without_hashes
+from .names import Names
+from .safetensors_file import read_tensors, write_tensors
+
+Format = Literal["kohya", "diffusers", "peft"]
+
+
+def read_adapter(path: str | Path) -> Adapter:
+    """Read a LoRA file of any layout, or a folder that peft or diffusers wrote.
+
+    Keys that cannot be read are in `Adapter.unread`; whether that is an error is for the caller to say. Modules
+    are named as the file names them: see `resolved`.
+
+    Raises:
+        LoRAError: there is no such file, it is a pickle, damaged, holds NaN, or is no LoRA at all.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return _read_folder(path)
+    if path.name == peft.WEIGHTS:
+        return _read_peft([path.parent])
+    tensors, metadata = read_tensors(path)
+    layout = detect(tensors)
+    if layout is None:
+        first = next(iter(sorted(tensors)), None)
+        looks = f"its first tensor is {first}" if first else "it holds no tensor"
+        raise LoRAError(f"{path} is no LoRA file of kohya, LyCORIS, diffusers or peft: {looks}")
+    if layout is peft.LAYOUT:
+        return _read_peft([path.parent], weights=path)
+    deltas, unread = layout.parse(tensors)
+    if layout is diffusers.LAYOUT:
+        configurations = diffusers.configurations(metadata)
+        deltas = {
+            Target(component, module): delta
+            for component in COMPONENTS
+            for module, delta in peft.with_alphas(
+                Adapter(deltas).of(component), configurations.get(component, {})
+            ).items()
+        }
+    return Adapter(deltas, metadata, layout.name, unread)
+
+
+def write_adapter(
+    path: str | Path,
+    adapter: Adapter,
+    format: Format = "kohya",
+    metadata: Mapping[str, str] | None = None,
+    names: Mapping[str, Names] | None = None,
+) -> None:
+    """Write an adapter, all of it or nothing; equal adapters give equal bytes.
+
+    Args:
+        path: a `.safetensors` file; for peft a folder, with one folder in it for each model.
+        format: `kohya` (which A1111, ComfyUI and diffusers read), `diffusers`, or `peft`.
+        metadata: more words for the header, such as `ss_output_name`; they replace those of the adapter.
+        names: module names by component (`Names.of(model)`), where the adapter is in kohya's names and its
+            model is none of the known families.
+
+    Raises:
+        LoRAError: the format cannot hold this kind of adapter, or names cannot be told apart without a model.
+        OSError: the path cannot be written.
+    """
+    path = Path(path)
+    if format not in get_args(Format):
+        raise LoRAError(f"there is no LoRA format {format!r}; there are {', '.join(get_args(Format))}")
+    if adapter.unread:
+        key, why = next(iter(adapter.unread.items()))
+        raise LoRAError(f"the adapter has {len(adapter.unread)} keys that would be lost; {key} {why}")
+    header = {**adapter.metadata, **(metadata or {})}
+    if not all(isinstance(value, str) for value in header.values()):
+        raise LoRAError("metadata of safetensors is text: every value must be a string")
+    adapter = replace(adapter, metadata=header)
+    if format == "kohya":
+        _write_kohya(path, adapter, names)
+        return
+    adapter = resolved(replace(adapter, metadata=without_hashes(header)), names)
+    if format == "diffusers":
+        tensors, words = diffusers.write(adapter)
+        write_tensors(path, tensors, words)
+    else:
+        _write_peft(path, adapter)
+
+
+def resolved(adapter: Adapter, names: Mapping[str, Names] | None = None) -> Adapter:
+    """The adapter with its modules in diffusers' dotted names.
+
+    Args:
+        names: of the model, by component; default: those of the family that the adapter is for.
+
+    Raises:
+        LoRAError: a module is unknown.
+    """
+    if names is None:
+        if not any(_is_underscored(target.module) for target in adapter.deltas):
+            return adapter
+        names = _known_names(adapter)
+    deltas: dict[Target, Delta] = {}
+    for target, delta in adapter.deltas.items():
+        known = names.get(target.component)
+        module = None if known is None else known.spellings.get(target.module)
+        if known is None or module is None:
+            raise LoRAError(
+                f"there is no module {target.module} in the {target.component}; name the model that this LoRA is "
+                "for (--model FOLDER)"
+            )
+        deltas[Target(target.component, known.in_files[module])] = delta
+    return replace(adapter, deltas=deltas)
+
+
+def _known_names(adapter: Adapter) -> dict[str, Names]:
+    guess = guess_family(adapter)
+    candidates = [guess.family] if guess.family else FAMILIES
+    for family in candidates:
+        names = names_of(family)
+        if all(
+            target.component in names and target.module in names[target.component].spellings
+            for target in adapter.deltas
+        ):
+            return names
+    said = f"it is for {guess.title}" if guess else "it is for no family that is known here"
+    raise LoRAError(
+        f"the module names of this kohya file cannot be told apart: {said}; name the model (--model FOLDER)"
+    )
+
+
+def _is_underscored(module: str) -> bool:
+    return "." not in module and module not in ("conv_in", "conv_out", "conv_norm_out", "text_projection")
+
+
+def _write_kohya(path: Path, adapter: Adapter, names: Mapping[str, Names] | None) -> None:
+    sdxl = guess_family(adapter).family is BY_NAME["sdxl"]
+    if sdxl:
+        # kohya's SDXL files have the original U-Net's names, and their readers expect them.
+        known = (names or names_of(BY_NAME["sdxl"])).get("unet")
+        if known is not None:
+            adapter = replace(adapter, deltas=dict(_sgm(adapter.deltas, known)))
+    words = {key: value for key, value in adapter.metadata.items() if key != diffusers.CONFIG_KEY}
+    # What diffusers' writer says about the framework; kohya's has no such word.
+    words = {key: value for key, value in words.items() if (key, value) != ("format", "pt")}
+    tensors = kohya.write(adapter, sdxl)
+    write_tensors(path, tensors, with_hashes(tensors, words))
+
+
+def _sgm(deltas: Mapping[Target, Delta], names: Names) -> Iterable[tuple[Target, Delta]]:
+    for target, delta in deltas.items():
+        module = names.spellings.get(target.module) if target.component == "unet" else None
+        yield target if module is None else Target("unet", names.sgm.get(module, module)), delta
+
+
+def _read_folder(folder: Path) -> Adapter:
+    parts = [folder / component for component in COMPONENTS if (folder / component / peft.WEIGHTS).is_file()]
+    if parts:
+        return _read_peft(parts)
+    if (folder / peft.WEIGHTS).is_file():
+        return _read_peft([folder])
+    for name in ("pytorch_lora_weights.safetensors",):
+        if (folder / name).is_file():
+            return read_adapter(folder / name)
+    files = sorted(folder.glob("*.safetensors"))
+    if len(files) == 1:
+        return read_adapter(files[0])
+    raise LoRAError(
+        f"{folder} holds no LoRA: expected {peft.WEIGHTS} (peft), pytorch_lora_weights.safetensors (diffusers) "
+        f"or one .safetensors file, found {len(files)}"
+    )
+
+
+def _read_peft(folders: Iterable[Path], weights: Path | None = None) -> Adapter:
+    deltas: dict[Target, Delta] = {}
+    words: dict[str, str] = {}
+    unread: dict[str, str] = {}
+    for folder in folders:
+        tensors, metadata = read_tensors(weights or folder / peft.WEIGHTS)
+        found, bad = peft.LAYOUT.parse(tensors)
+        configuration = peft.read_configuration(folder)
+        words.update({key: value for key, value in metadata.items() if (key, value) != ("format", "pt")})
+        unread.update(bad)
+        modules = {target.module: delta for target, delta in found.items()}
+        for module, delta in peft.with_alphas(modules, configuration).items():
+            component = folder.name if folder.name in COMPONENTS else peft.component_of(module)
+            deltas[Target(component, module)] = delta
+    return Adapter(deltas, words, peft.LAYOUT.name, unread)
+
+
+def _write_peft(folder: Path, adapter: Adapter) -> None:
+    if folder.is_file():
+        raise LoRAError(f"{folder} is a file; a peft adapter is a folder")
+    prepared = {}
+    for component in adapter.components:
+        deltas = adapter.of(component)
+        peft.refuse(deltas, "peft", ("lora", "loha", "lokr"))
+        tensors = {f"base_model.model.{key}": tensor for key, tensor in peft.tensors(deltas).items()}
+        prepared[component] = tensors, peft.configuration(deltas)
+    words = {key: value for key, value in adapter.metadata.items() if key != diffusers.CONFIG_KEY}
+    for component, (tensors, configuration) in prepared.items():
+        write_tensors(folder / component / peft.WEIGHTS, tensors, {"format": "pt", **words})
+        text = json.dumps(configuration, indent=2, sort_keys=True)
+        (folder / component / peft.CONFIG).write_text(f"{text}\n", encoding="utf-8")

@@ -1,0 +1,220 @@
+"""peft: `base_model.model.….lora_A.weight` in a folder with `adapter_config.json`.
+
+Source: huggingface/peft `utils/save_and_load.py`, `tuners/{lora,loha,lokr}/config.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..adapter import Delta
+from ..deltas.kinds import KINDS
+from ..errors import LoRAError
+from .kohya import LYCORIS, REFUSED
+from .layout import Layout, Part
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+SUFFIXES = {
+    "lora_A.weight": Part("lora", "down"),
+    "lora_B.weight": Part("lora", "up"),
+    "lora_B.bias": Part("lora", "up_bias"),
+    "lora_A.default.weight": Part("lora", "down"),
+    "lora_B.default.weight": Part("lora", "up"),
+    "lora_magnitude_vector": Part("any", "magnitude"),
+    "lora_magnitude_vector.weight": Part("any", "magnitude"),
+    **LYCORIS,
+}
+_REFUSED = {
+    **REFUSED,
+    "lora_embedding_A": "LoRA of an embedding",
+    "lora_embedding_B": "LoRA of an embedding",
+    "oft_r": "OFT",
+}
+LAYOUT = Layout(
+    "peft",
+    "peft's adapters of one model",
+    {"base_model.model.": "unet"},
+    SUFFIXES,
+    canonical=lambda part, tensor: canonical(part, tensor),
+    refused=_REFUSED,
+)
+"""Its keys do not say which model: the folder's name does, or the modules' names."""
+_TEXT = re.compile(r"(text_model\.)?(encoder\.layers|embeddings|final_layer_norm)\b|text_projection$")
+
+
+def canonical(part: Part, tensor: Tensor) -> Tensor:
+    """peft's magnitude, (out) of a linear layer or (1, out, 1, 1) of a convolution, as (out, 1, …)."""
+    if part.tensor == "magnitude" and tensor.ndim in (1, 4) and tensor.shape[0] in (1, tensor.numel()):
+        return tensor.reshape(-1, *[1] * max(tensor.ndim - 1, 1))
+    return tensor
+
+
+def component_of(module: str) -> str:
+    """Which model a module's name is of."""
+    return "text_encoder" if _TEXT.match(module) else "unet"
+
+
+def read_configuration(folder: Path) -> dict[str, Any]:
+    """`adapter_config.json`.
+
+    Raises:
+        LoRAError: it is missing, or no JSON object.
+    """
+    path = folder / CONFIG
+    try:
+        configuration = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise LoRAError(f"{path} is missing; without it the alpha of this peft adapter is unknown") from None
+    except (ValueError, UnicodeDecodeError) as error:
+        raise LoRAError(f"{path} is not valid JSON: {error}") from None
+    if not isinstance(configuration, dict):
+        raise LoRAError(f"{path} must hold a JSON object")
+    return configuration
+
+
+def with_alphas(deltas: Mapping[str, Delta], configuration: Mapping[str, Any]) -> dict[str, Delta]:
+    """Deltas with the alpha that peft's configuration gives each; rsLoRA's α/√r is written as an α/r."""
+    from ..deltas import rank_of
+
+    found = {}
+    common = configuration.get("lora_alpha", configuration.get("alpha"))
+    pattern = configuration.get("alpha_pattern") or {}
+    for module, delta in deltas.items():
+        alpha = next((value for key, value in pattern.items() if _matches(key, module)), common)
+        if delta.alpha is not None or not isinstance(alpha, int | float):
+            found[module] = delta
+            continue
+        rank = rank_of(delta) if delta.kind not in ("full", "norm") else 1
+        if delta.kind == "lokr" and {"w1", "w2"} <= delta.tensors.keys():
+            # LyCORIS scales nothing where both factors are whole; peft scales by α and the rank it was told.
+            factor = alpha / configuration["r"]
+            tensors = dict(delta.tensors) if factor == 1 else {**delta.tensors, "w1": delta.tensors["w1"] * factor}
+            found[module] = replace(delta, tensors=tensors)
+            continue
+        if configuration.get("use_rslora"):
+            alpha = alpha * math.sqrt(rank)
+        found[module] = replace(delta, alpha=float(alpha))
+    return found
+
+
+def _matches(key: str, module: str) -> bool:
+    try:
+        return re.match(rf"(.*\.)?({key})$", module) is not None
+    except re.error:
+        return False
+
+
+def refuse(deltas: Mapping[str, Delta], layout: str, kinds: Collection[str]) -> None:
+    """Say what a layout cannot hold.
+
+    Raises:
+        LoRAError: another kind, tensors without a place, or a DoRA over columns.
+    """
+    for module, delta in deltas.items():
+        if delta.kind not in kinds:
+            raise LoRAError(
+                f"{module} is a {KINDS[delta.kind].title}, which {layout} files cannot hold; kohya files can"
+            )
+        unplaced = set(delta.tensors) & {"mid", "bias"}
+        if unplaced:
+            raise LoRAError(
+                f"{module} has {' and '.join(sorted(unplaced))}, which {layout} files cannot hold; kohya files can"
+            )
+        magnitude = delta.tensors.get("magnitude")
+        if magnitude is not None and (delta.kind != "lora" or magnitude.shape[0] != magnitude.numel()):
+            raise LoRAError(
+                f"{module} is a DoRA over its columns or of a {delta.kind}, which {layout} files cannot hold; "
+                "kohya files can"
+            )
+
+
+def tensors(deltas: Mapping[str, Delta]) -> dict[str, Tensor]:
+    """`module.lora_A.weight` and so on, without any prefix."""
+    written = {}
+    for module, delta in deltas.items():
+        for name, tensor in delta.tensors.items():
+            if name == "magnitude":
+                convolution = delta.tensors["down"].ndim == 4
+                tensor = tensor.reshape(1, -1, 1, 1) if convolution else tensor.reshape(-1)
+            written[f"{module}.{_WRITTEN[delta.kind, name]}"] = tensor
+    return written
+
+
+_WRITTEN = {(part.kind, part.tensor): suffix for suffix, part in LYCORIS.items()} | {
+    ("lora", "down"): "lora_A.weight",
+    ("lora", "up"): "lora_B.weight",
+    ("lora", "up_bias"): "lora_B.bias",
+    ("lora", "magnitude"): "lora_magnitude_vector",
+}
+
+
+def configuration(deltas: Mapping[str, Delta]) -> dict[str, Any]:
+    """peft's own configuration for these deltas: rank and alpha of most, patterns for the others.
+
+    Raises:
+        LoRAError: kinds are mixed; peft has one for an adapter.
+    """
+    from peft import LoHaConfig, LoKrConfig, LoraConfig
+
+    from ..deltas import rank_of
+
+    kinds = {delta.kind for delta in deltas.values()}
+    if len(kinds) != 1:
+        raise LoRAError(f"a peft adapter is of one kind; here are {' and '.join(sorted(kinds))}")
+    kind = kinds.pop()
+    ranks = {module: rank_of(delta) for module, delta in deltas.items()}
+    alphas = {module: _peft_alpha(delta, ranks[module]) for module, delta in deltas.items()}
+    rank, alpha = _most_common(ranks.values()), _most_common(alphas.values())
+    common: dict[str, Any] = {
+        "r": rank,
+        "target_modules": sorted(deltas),
+        "rank_pattern": {f"^{re.escape(m)}": r for m, r in sorted(ranks.items()) if r != rank},
+        "alpha_pattern": {f"^{re.escape(m)}": a for m, a in sorted(alphas.items()) if a != alpha},
+    }
+    if kind == "lora":
+        config: Any = LoraConfig(
+            lora_alpha=alpha,
+            use_dora=any("magnitude" in delta.tensors for delta in deltas.values()),
+            lora_bias=any("up_bias" in delta.tensors for delta in deltas.values()),
+            **common,
+        )
+    elif kind == "loha":
+        config = LoHaConfig(alpha=alpha, use_effective_conv2d=_tucker(deltas, "t1"), **common)
+    else:
+        config = LoKrConfig(
+            alpha=alpha,
+            use_effective_conv2d=_tucker(deltas, "t2"),
+            decompose_both=any("w1_a" in delta.tensors for delta in deltas.values()),
+            **common,
+        )
+    plain = {key: sorted(value) if isinstance(value, set) else value for key, value in config.to_dict().items()}
+    # What a writer's version of peft says about itself would make equal files differ.
+    plain.pop("peft_version", None)
+    plain["inference_mode"] = True
+    return plain
+
+
+def _most_common(values: Iterable[Any]) -> Any:
+    """Of several as common as each other the smallest, whatever their order."""
+    return min(Counter(values).items(), key=lambda pair: (-pair[1], pair[0]))[0]
+
+
+def _tucker(deltas: Mapping[str, Delta], name: str) -> bool:
+    return any(name in delta.tensors for delta in deltas.values())
+
+
+def _peft_alpha(delta: Delta, rank: int) -> float | int:
+    alpha = delta.alpha or rank
+    if delta.kind == "lokr" and {"w1", "w2"} <= delta.tensors.keys():
+        alpha = rank
+    return int(alpha) if alpha == int(alpha) else alpha

@@ -1,0 +1,199 @@
+"""One module with the adapters that are on it: beside it as low-rank factors, or in its weight as a sum.
+
+Beside: `forward` is shadowed on the instance by base(x) + up(down(x)), where the factors of all adapters stand in
+one `down` and one `up`, so that ten cost two products as one does. In: the parameter's data is another tensor, the
+base plus all changes; the base's own storage is put aside, never written, and put back. Either way removal computes
+nothing, so it is exact in every dtype.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.nn.functional import conv2d, linear, pad
+
+from .adapter import Delta
+from .deltas import delta_bias, delta_weight, is_low_rank, low_rank
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(eq=False)
+class Part:
+    """One adapter's share in one module."""
+
+    order: str
+    """The sum is made in this order, not in that of arrival, so that it has the same bits."""
+    delta: Delta
+    weight: float
+    fuse: bool
+    factor: float = 1.0
+    """Of the schedule, at this step."""
+    _factors: tuple[Tensor, Tensor] | None = field(default=None, repr=False)
+
+    @property
+    def multiplier(self) -> float:
+        """What ΔW is multiplied by at the moment."""
+        return self.weight * self.factor
+
+    @property
+    def is_low_rank(self) -> bool:
+        """Whether it is a product of two factors and nothing else, so that it can stand beside the weight."""
+        return is_low_rank(self.delta)
+
+    def factors(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """(r, in, …) and (out, r) in float32, without the multiplier; made once."""
+        if self._factors is None:
+            self._factors = low_rank(self.delta, weight)
+        return self._factors
+
+
+class Beside:
+    """A layer's `forward` with low-rank changes beside it."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        self.base: Callable[..., Tensor] = module.forward
+        self.down: Tensor
+        """(R, in) or (R, in, kh, kw): the factors of all adapters, one below the other."""
+        self.up: Tensor
+        """(out, R) or (out, R, 1, 1), multiplied by weights and α / r."""
+        # Kept, so that a compiled model sees the same function again, and compiles nothing, when it comes back.
+        self.forward = self._conv if isinstance(module, nn.Conv2d) else self._linear
+
+    def _linear(self, input: Tensor) -> Tensor:
+        return self.base(input) + linear(linear(input, self.down), self.up)
+
+    def _conv(self, input: Tensor) -> Tensor:
+        module: Any = self.module
+        inner = conv2d(input, self.down, None, module.stride, module.padding, module.dilation)
+        return self.base(input) + conv2d(inner, self.up)
+
+
+class AdaptedLayer:
+    """A module and the parts that are on it. `settle` makes the module what the parts say."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module: Any = module
+        self.parts: list[Part] = []
+        self.rank = 0
+        """Room for ranks in a compiled model; smaller ones are filled up with zeros."""
+        self._beside: Beside | None = None
+        self._shadowed: Callable[..., Any] | None = None
+        """The `forward` on the instance that ours hides, if there was one."""
+        self._is_shadowing = False
+        self._base: dict[str, Tensor] = {}
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Put the parts on the module, or leave it as it was found where there is none.
+
+        An error leaves the base weights in place.
+        """
+        parts = sorted(self.parts, key=lambda part: (part.order, part.multiplier))
+        beside = [part for part in parts if part.is_low_rank and not part.fuse]
+        self._merge([part for part in parts if part.fuse or not part.is_low_rank])
+        if beside or self.rank:
+            self._stand_beside(beside)
+        else:
+            self._step_aside()
+
+    def restore(self) -> None:
+        """The module as it was found; nothing is computed."""
+        self.parts.clear()
+        self.rank = 0
+        self._step_aside()
+        self._put_base_back()
+
+    # Beside the weight.
+
+    def _stand_beside(self, parts: Sequence[Part]) -> None:
+        weight = self.base_weight
+        pairs = [(*part.factors(weight), part.multiplier) for part in parts]
+        downs = [down for down, _, _ in pairs] or [weight.new_zeros(0, *weight.shape[1:]).float()]
+        ups = [up * multiplier for _, up, multiplier in pairs] or [weight.new_zeros(len(weight), 0).float()]
+        down = downs[0] if len(downs) == 1 else torch.cat(downs)
+        up = ups[0] if len(ups) == 1 else torch.cat(ups, dim=1)
+        room = self.rank - down.shape[0]
+        if room > 0:
+            down = pad(down, [0, 0] * (down.ndim - 1) + [0, room])
+            up = pad(up, [0, room])
+        if self._beside is None:
+            self._beside = Beside(self.module)
+        self._beside.down = down.to(weight.dtype)
+        up = up.to(weight.dtype)
+        self._beside.up = up.reshape(*up.shape, 1, 1) if isinstance(self.module, nn.Conv2d) else up
+        if not self._is_shadowing:
+            self._shadowed = vars(self.module).get("forward")
+            base = self.module.forward
+            if self._beside.base != base:
+                self._beside.base = base
+            self.module.forward = self._beside.forward
+            self._is_shadowing = True
+
+    def _step_aside(self) -> None:
+        if not self._is_shadowing:
+            return
+        if self._shadowed is None:
+            del self.module.forward
+        else:
+            self.module.forward = self._shadowed
+        self._shadowed, self._is_shadowing = None, False
+
+    # In the weight.
+
+    @property
+    def base_weight(self) -> Tensor:
+        """The weight without any change."""
+        base: Tensor = self._base.get("weight", self.module.weight.data)
+        return base
+
+    def _merge(self, parts: Sequence[Part]) -> None:
+        self._put_base_back()
+        changed = {}
+        for name, change in (("weight", self._sum(parts)), ("bias", self._sum_of_biases(parts))):
+            if change is not None:
+                base = getattr(self.module, name).data
+                # empty_like keeps the memory format; the sum is rounded once.
+                changed[name] = torch.empty_like(base).copy_(base.float() + change)
+        for name, tensor in changed.items():
+            parameter = getattr(self.module, name)
+            self._base[name] = parameter.data
+            parameter.data = tensor
+
+    def _put_base_back(self) -> None:
+        for name, base in self._base.items():
+            getattr(self.module, name).data = base
+        self._base.clear()
+
+    def _sum(self, parts: Sequence[Part]) -> Tensor | None:
+        weight = self.module.weight.data
+        total = None
+        plain = [part for part in parts if part.is_low_rank]
+        if plain:
+            pairs = [(*part.factors(weight), part.multiplier) for part in plain]
+            down = torch.cat([down.flatten(1) for down, _, _ in pairs])
+            up = torch.cat([up * multiplier for _, up, multiplier in pairs], dim=1)
+            total = (up @ down).view(weight.shape)
+        for part in parts:
+            if part.is_low_rank or not part.multiplier:
+                continue
+            change = delta_weight(part.delta, weight)
+            if change is not None:
+                change = change * part.multiplier
+                total = change if total is None else total + change
+        return total
+
+    def _sum_of_biases(self, parts: Sequence[Part]) -> Tensor | None:
+        total = None
+        for part in parts:
+            change = delta_bias(part.delta, getattr(self.module, "bias", None))
+            if change is not None and part.multiplier:
+                change = change * part.multiplier
+                total = change if total is None else total + change
+        return total

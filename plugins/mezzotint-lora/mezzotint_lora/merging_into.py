@@ -1,0 +1,40 @@
+"""A model folder with LoRAs in its weights."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import mezzotint
+
+from .errors import LoRAError
+from .extension import LoRA
+
+
+def merge_into(model: str | Path, loras: Sequence[tuple[Path, float]], output: Path) -> None:
+    """Write a copy of a model with LoRAs added to its weights; all of it or nothing.
+
+    Args:
+        model: a name (`mezzotint models`) or diffusers folder.
+        loras: files with their weights.
+        output: a folder that does not exist yet.
+
+    Raises:
+        LoRAError: a LoRA does not fit, or the model is in memory only.
+    """
+    pipe = mezzotint.load(model, device="cpu")
+    source = pipe.source.path
+    if source is None:
+        raise LoRAError(f"{model} has no folder to copy from")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as temporary,
+        pipe.using(*(LoRA(path, weight, fuse=True) for path, weight in loras)),
+    ):
+        made = Path(temporary) / "model"
+        shutil.copytree(source, made, ignore=shutil.ignore_patterns("unet", "text_encoder"))
+        pipe.unet.save_pretrained(made / "unet", safe_serialization=True)
+        pipe.text_encoder.save_pretrained(made / "text_encoder")
+        made.rename(output)

@@ -1,0 +1,144 @@
+"""`mezzotint lora train`, in this process, killed, and in two processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from mezzotint.testing import save_tiny_model
+from mezzotint_lora.training.command import command
+from PIL import Image
+from safetensors.torch import load_file
+
+OPTIONS = ["--steps", "6", "--save-every", "2", "--batch-size", "1", "--rank", "2", "--no-tensorboard", "--quiet"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    save_tiny_model(tmp_path / "model")
+    (tmp_path / "pictures").mkdir()
+    random = np.random.default_rng(0)
+    for number in range(4):
+        pixels = random.integers(0, 255, (32, 32, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "pictures" / f"{number}.png")
+        (tmp_path / "pictures" / f"{number}.txt").write_text(f"cat {number}")
+    return tmp_path
+
+
+def arguments(folder: Path, name: str, *more: str) -> list[str]:
+    paths = [str(folder / "pictures"), "-o", str(folder / f"{name}.safetensors"), "--model", str(folder / "model")]
+    return [*paths, *OPTIONS, *more]
+
+
+def run(folder: Path, name: str, *more: str):
+    return CliRunner().invoke(command, arguments(folder, name, *more))
+
+
+def equal(folder: Path, first: str, second: str) -> bool:
+    a, b = (load_file(folder / f"{name}.safetensors") for name in (first, second))
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_it_prints_the_path(folder):
+    result = run(folder, "a")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.strip() == str(folder / "a.safetensors")
+
+
+def test_settings_come_from_a_file_and_the_command_line_comes_first(folder):
+    (folder / "settings.toml").write_text('rank = 3\nlearning-rate = 1e-3\nonly = ["attn2"]\n')
+    assert run(folder, "a", "--config", str(folder / "settings.toml")).exit_code == 0
+    shapes = {tensor.shape[0] for key, tensor in load_file(folder / "a.safetensors").items() if "down" in key}
+    assert shapes == {2}
+    assert all("attn2" in key for key in load_file(folder / "a.safetensors"))
+
+
+def test_every_setting_has_an_option():
+    from mezzotint_lora.training import LoRASettings
+
+    flags = {flag for parameter in command.params for flag in parameter.opts}
+    assert {f"--{name.replace('_', '-')}" for name in LoRASettings.model_fields} <= flags
+
+
+def test_help_is_quick_and_imports_no_torch():
+    program = "import sys; from mezzotint_lora.training.command import command; print('torch' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "False"
+
+
+PROGRAM = """
+import os, sys
+import torch
+torch.set_num_threads(1)
+from mezzotint_lora.training.command import command
+if len(sys.argv) > 1 and sys.argv[1] == "--kill-at":
+    import signal
+    from mezzotint_training import checkpoints
+    step, place = sys.argv[2].split(":")
+    del sys.argv[1:3]
+    real = checkpoints.write_state
+    def write_state(folder, *, state, **more):
+        # In the middle of writing a checkpoint, the worst moment there is.
+        if state["step"] == int(step):
+            (folder / "weights.safetensors").write_bytes(b"half")
+            if place == "each" or int(os.environ.get("RANK", 0)) == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return real(folder, state=state, **more)
+    import mezzotint_training.training as training
+    training.write_state = write_state
+command(sys.argv[1:])
+"""
+
+
+def program(folder: Path) -> Path:
+    (folder / "program.py").write_text(PROGRAM)
+    return folder / "program.py"
+
+
+@pytest.mark.slow
+def test_a_training_killed_while_it_writes_a_checkpoint_goes_on_to_the_same_bits(folder):
+    killed = subprocess.run(
+        [sys.executable, program(folder), "--kill-at", "4:each", *arguments(folder, "b")], capture_output=True
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert sorted(path.name for path in (folder / "b-training" / "checkpoints").iterdir()) == [
+        ".step-000004.part",
+        "step-000002",
+    ]
+    assert run(folder, "b", "--resume").exit_code == 0
+    assert run(folder, "a").exit_code == 0
+    assert equal(folder, "a", "b")
+
+
+def launch(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    """Two processes on the CPU, as `accelerate launch` starts them where there is no MPI."""
+    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    launcher += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    launcher += ["--main_process_port", str(29500 + os.getpid() % 1000)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [*launcher, str(program(folder)), *more], capture_output=True, text=True, env=environment, timeout=300
+    )
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_lora_and_resume_to_the_same_bits(folder):
+    whole = launch(folder, *arguments(folder, "a"))
+    assert whole.returncode == 0, whole.stderr
+    killed = launch(folder, "--kill-at", "4:first", *arguments(folder, "b"))
+    assert killed.returncode != 0
+    assert not (folder / "b.safetensors").exists()
+    resumed = launch(folder, *arguments(folder, "b", "--resume"))
+    assert resumed.returncode == 0, resumed.stderr
+    assert equal(folder, "a", "b")
+    # One process with twice the batches to a step sees the same samples.
+    assert run(folder, "c", "--accumulate", "2").exit_code == 0
+    a, c = (load_file(folder / f"{name}.safetensors") for name in "ac")
+    assert all(torch.allclose(a[key], c[key], atol=1e-5) for key in a)
+

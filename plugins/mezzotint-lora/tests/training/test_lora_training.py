@@ -1,0 +1,383 @@
+"""Training of every kind: identity at the start, plain deltas at the end, and the model as it was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mezzotint import Pipeline
+from mezzotint.testing import fingerprint, save_tiny_model, tiny_pipeline
+from mezzotint_lora import read_adapter
+from mezzotint_lora.training import LoRASettings, attached_lora, train_lora
+from mezzotint_training import TrainingError
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+KINDS = [
+    {},
+    {"rslora": True, "rank": 4, "alpha": 2.0},
+    {"dora": True},
+    {"init": "gaussian"},
+    {"init": "pissa"},
+    {"init": "olora"},
+    {"kind": "loha"},
+    {"kind": "lokr"},
+    {"kind": "lokr", "factor": 2, "rank": 8},
+    {"targets": "attention"},
+    {"targets": "all", "conv_rank": 3, "conv_alpha": 1.0},
+    {"targets": "all", "dora": True},
+    {"targets": "all", "kind": "loha"},
+    {"targets": "all", "kind": "lokr"},
+    {"train_text_encoder": True},
+]
+
+
+@pytest.fixture(scope="module")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture
+def pipe(tiny_model: Path) -> Pipeline:
+    return tiny_pipeline(tiny_model)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Callable[..., Path]:
+    def make(*sizes: tuple[int, int], name: str = "pictures") -> Path:
+        folder = tmp_path / name
+        folder.mkdir()
+        random = np.random.default_rng(0)
+        for number, (width, height) in enumerate(sizes or [(32, 32)] * 3):
+            pixels = random.integers(0, 255, (height, width, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / f"{number}.png")
+            (folder / f"{number}.txt").write_text(f"cat {number}, red")
+        return folder
+
+    return make
+
+
+def settings(**options) -> LoRASettings:
+    return LoRASettings(**{"steps": 3, "batch_size": 2, "rank": 2, "learning_rate": 1e-2, "tensorboard": False, **options})
+
+
+INPUTS = {
+    "noisy": torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(0)),
+    "timesteps": torch.tensor([10, 700]),
+}
+
+
+@torch.no_grad()
+def outputs(pipe: Pipeline) -> tuple[torch.Tensor, torch.Tensor]:
+    ids = torch.arange(16)[None].repeat(2, 1)
+    embeddings = pipe.text_encoder(ids)[0]
+    return embeddings, pipe.unet(INPUTS["noisy"], INPUTS["timesteps"], embeddings).sample
+
+
+@pytest.mark.parametrize("options", KINDS, ids=str)
+def test_the_start_is_the_identity_and_only_new_parameters_are_trained(options, pipe):
+    before, expected = fingerprint(pipe), outputs(pipe)
+    base = {name for name, _ in pipe.unet.named_parameters()}
+    with attached_lora(pipe, settings(**options)) as lora:
+        found = outputs(pipe)
+        exact = not (options.get("dora") or options.get("init") in ("pissa", "olora"))
+        for a, b in zip(expected, found, strict=True):
+            assert torch.equal(a, b) if exact else torch.allclose(a, b, atol=1e-5)
+        trained = [p for p in lora.networks.parameters() if p.requires_grad]
+        grouped = [p for group in lora.parameter_groups() for p in group.parameters]
+        assert {id(p) for p in trained} == {id(p) for p in grouped}
+        assert len(grouped) == len(trained)
+        for model in (pipe.unet, pipe.text_encoder, pipe.vae):
+            names = [name for name, p in model.named_parameters() if p.requires_grad]
+            assert model is not pipe.vae or all(p.grad is None for p in model.parameters())
+            assert model is pipe.vae or not set(names) & base
+        assert all(p.dtype == torch.float32 for p in trained)
+    assert not before.diff(fingerprint(pipe))
+
+
+def test_a_bfloat16_base_is_trained_in_float32_and_restored(tiny_model, pictures, tmp_path):
+    pipe = tiny_pipeline(tiny_model)
+    for model in (pipe.unet, pipe.vae, pipe.text_encoder):
+        model.to(torch.bfloat16)
+    before = fingerprint(pipe)
+    for init in ("default", "pissa", "olora"):
+        output = tmp_path / f"{init}.safetensors"
+        train_lora(pipe, pictures(name=init), output, settings(init=init), quiet=True)
+        assert all(t.dtype == torch.float32 for name, t in load_file(output).items() if not name.endswith("alpha"))
+        assert not before.diff(fingerprint(pipe))
+
+
+@pytest.mark.parametrize("options", KINDS, ids=str)
+@pytest.mark.parametrize("format", ["kohya", "diffusers"])
+def test_the_file_applied_to_the_untouched_base_gives_what_was_trained(options, format, pipe, pictures, tmp_path):
+    """Also PiSSA and OLoRA, which peft saves relative to a base that they changed."""
+    if format == "diffusers" and options.get("kind"):
+        pytest.skip("diffusers has no layout for it")
+    if format == "diffusers" and options.get("dora"):
+        pytest.skip("the layout for DoRA is tested with the formats")
+    trained = {}
+    base = fingerprint(pipe)
+
+    output = tmp_path / "a.safetensors"
+    from mezzotint_training import prepare, train
+
+    chosen = settings(format=format, **options)
+    with attached_lora(pipe, chosen) as lora:
+        train(lora, prepare(pictures(), chosen, pipe), output, quiet=True)
+        trained["outputs"] = outputs(pipe)
+    assert not base.diff(fingerprint(pipe))
+    plain = outputs(pipe)
+    apply_by_hand(pipe, output)
+    for a, b in zip(trained["outputs"], outputs(pipe), strict=True):
+        assert torch.allclose(a, b, atol=2e-5)
+    assert (trained["outputs"][1] - plain[1]).abs().max() > 1e-4
+
+
+def apply_by_hand(pipe: Pipeline, path: Path) -> None:
+    """W += ΔW, by the formulas of the papers and of LyCORIS, from the file's factors."""
+    for target, delta in read_adapter(path).deltas.items():
+        model = getattr(pipe, target.component)
+        names = {name: name for name, _ in model.named_modules()}
+        names |= {name.replace(".", "_"): name for name in list(names)}
+        module = target.module.removeprefix("text_model_").removeprefix("text_model.")
+        weight = model.get_submodule(names[module]).weight
+        t = {name: tensor.double() for name, tensor in delta.tensors.items()}
+        if delta.kind == "lora":
+            change = (t["up"].flatten(1) @ t["down"].flatten(1)) * (delta.alpha / t["down"].shape[0])
+        elif delta.kind == "loha":
+            change = (half(t, 1) * half(t, 2)) * (delta.alpha / t["w1_b"].shape[0])
+        else:
+            w1 = t["w1"] if "w1" in t else t["w1_a"] @ t["w1_b"]
+            w2 = t.get("w2")
+            if w2 is None and "t2" in t:
+                w2 = torch.einsum("rshw,ro,si->oihw", t["t2"], t["w2_a"], t["w2_b"])
+            elif w2 is None:
+                w2 = t["w2_a"] @ t["w2_b"]
+            whole = "w1" in t and "w2" in t
+            rank = next((t[name].shape[0] for name in ("w1_b", "w2_b") if name in t), 1)
+            change = torch.kron(w1.reshape(*w1.shape, *[1] * (w2.ndim - 2)), w2) * (1 if whole else delta.alpha / rank)
+        with torch.no_grad():
+            moved = weight.double() + change.reshape(weight.shape)
+            if "magnitude" in t:
+                length = moved.flatten(1).norm(dim=1)
+                moved = moved * (t["magnitude"].flatten() / length).reshape(-1, *[1] * (weight.ndim - 1))
+            weight.copy_(moved)
+
+
+def half(t, which):
+    a, b = t[f"w{which}_a"], t[f"w{which}_b"]
+    if f"t{which}" in t:
+        return torch.einsum("rshw,ro,si->oihw", t[f"t{which}"], a, b).flatten(1)
+    return a @ b
+
+
+def test_diffusers_reads_the_file_and_computes_the_same(tiny_model, pictures, tmp_path):
+    from diffusers import StableDiffusionPipeline
+    from mezzotint_training import prepare, train
+
+    pipe = tiny_pipeline(tiny_model)
+    for format in ("kohya", "diffusers"):
+        chosen = settings(format=format, alpha=1.0)
+        output = tmp_path / f"{format}.safetensors"
+        with attached_lora(pipe, chosen) as lora:
+            train(lora, prepare(pictures(name=format), chosen, pipe), output, quiet=True)
+            expected = outputs(pipe)
+        stock = StableDiffusionPipeline.from_pretrained(tiny_model, safety_checker=None)
+        stock.load_lora_weights(str(output))
+        with torch.no_grad():
+            ids = torch.arange(16)[None].repeat(2, 1)
+            found = stock.unet(INPUTS["noisy"], INPUTS["timesteps"], stock.text_encoder(ids)[0]).sample
+        assert torch.allclose(found, expected[1], atol=1e-5), format
+
+
+def test_our_own_extension_reads_the_file(pipe, pictures, tmp_path):
+    from mezzotint_lora import LoRA
+
+    output = tmp_path / "a.safetensors"
+    train_lora(pipe, pictures(), output, settings(learning_rate=0.1), quiet=True)
+    plain = pipe("a cat", seed=1, steps=1).latents
+    assert not torch.equal(pipe("a cat", seed=1, steps=1, use=[LoRA(output)]).latents, plain)
+    assert torch.equal(pipe("a cat", seed=1, steps=1).latents, plain)
+
+
+def test_metadata_is_complete_and_alpha_is_saved(pipe, pictures, tmp_path):
+    """diffusers' trainer once left alpha out, so that a file loaded with another strength than it was trained with."""
+    output = tmp_path / "style.safetensors"
+    chosen = settings(alpha=1.0, rank=4, train_text_encoder=True, author="me", title="My style", ema=0.5)
+    train_lora(pipe, pictures(), output, chosen, quiet=True)
+    with safe_open(output, "pt") as file:
+        words = file.metadata()
+        alphas = {float(file.get_tensor(key)) for key in file.keys() if key.endswith(".alpha")}  # noqa: SIM118
+        keys = set(file.keys())
+    assert alphas == {1.0}
+    assert {key.split(".")[0].split("_")[1] for key in keys} == {"unet", "te"}
+    assert words["ss_network_dim"] == "4"
+    assert words["ss_network_alpha"] == "1.0"
+    assert words["ss_network_module"] == "networks.lora"
+    assert words["ss_output_name"] == "style"
+    assert words["ss_steps"] == "3"
+    assert words["ss_sd_model_hash"] == pipe.fingerprint
+    assert json.loads(words["ss_tag_frequency"]) == {"pictures": {"cat 0": 1, "cat 1": 1, "cat 2": 1, "red": 3}}
+    assert json.loads(words["ss_bucket_info"])["buckets"]["0"]["count"] == 3
+    assert json.loads(words["ss_datasets"])[0]["subsets"][0]["img_count"] == 3
+    assert words["modelspec.title"] == "My style"
+    assert words["modelspec.author"] == "me"
+    assert words["modelspec.prediction_type"] == "epsilon"
+    assert len(words["sshs_model_hash"]) == 64
+    for name in ("ss_unet_lr", "ss_text_encoder_lr", "ss_seed", "ss_resolution", "ss_epoch", "ss_ema_decay"):
+        assert name in words
+
+
+def test_each_model_has_its_own_learning_rate_and_lora_plus_its_ratio(pipe):
+    chosen = settings(train_text_encoder=True, text_encoder_learning_rate=1e-3, lora_plus=4.0)
+    with attached_lora(pipe, chosen) as lora:
+        groups = lora.parameter_groups()
+        rates = {group.name: group.learning_rate for group in groups}
+        assert rates == pytest.approx(
+            {"unet": 1e-2, "unet up": 4e-2, "text_encoder": 1e-3, "text_encoder up": 4e-3}
+        )
+        ups = {id(p) for group in groups if group.name.endswith("up") for p in group.parameters}
+        for part in lora.parts.values():
+            for layer in part.layers.values():
+                assert id(layer.lora_B["default"].weight) in ups
+                assert id(layer.lora_A["default"].weight) not in ups
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"rank": 3},
+        {"alpha": 8.0},
+        {"rslora": True, "rank": 4},
+        {"dora": True},
+        {"init": "pissa"},
+        {"dropout": 0.5},
+        {"lora_plus": 16.0},
+        {"kind": "loha"},
+        {"kind": "lokr"},
+        {"targets": "attention"},
+        {"targets": "all"},
+        {"only": ("attn2",)},
+        {"skip": ("attn1",)},
+        {"train_text_encoder": True},
+        {"seed": 1},
+    ],
+    ids=str,
+)
+def test_each_option_changes_the_result(options, pipe, pictures, tmp_path):
+    folder = pictures()
+    train_lora(pipe, folder, tmp_path / "a.safetensors", settings(), quiet=True)
+    train_lora(pipe, folder, tmp_path / "b.safetensors", settings(**options), quiet=True)
+    a, b = load_file(tmp_path / "a.safetensors"), load_file(tmp_path / "b.safetensors")
+    assert a.keys() != b.keys() or any(a[name].shape != b[name].shape or not torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("options", [{}, {"train_text_encoder": True, "dropout": 0.3}, {"kind": "loha"}], ids=str)
+def test_gradient_checkpointing_gives_the_same_weights(options, pipe, pictures, tmp_path):
+    folder, before = pictures(), fingerprint(pipe)
+    train_lora(pipe, folder, tmp_path / "a.safetensors", settings(**options), quiet=True)
+    train_lora(pipe, folder, tmp_path / "b.safetensors", settings(gradient_checkpointing=True, **options), quiet=True)
+    a, b = load_file(tmp_path / "a.safetensors"), load_file(tmp_path / "b.safetensors")
+    assert all(torch.allclose(a[name], b[name], atol=1e-6) for name in a)
+    assert not before.diff(fingerprint(pipe))
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"train_text_encoder": True, "dropout": 0.3}, {"init": "pissa"}, {"init": "olora"}, {"dora": True}, {"kind": "lokr"}],
+    ids=str,
+)
+def test_a_training_that_is_killed_goes_on_to_the_same_bits(options, pipe, pictures, tmp_path):
+    from mezzotint_training import prepare, train
+
+    folder = pictures((32, 32), (32, 32), (32, 32), (48, 32))
+    chosen = settings(steps=5, save_every=2, **options)
+    data = prepare(folder, chosen, pipe)
+
+    def kill(step, loss):
+        if step == 3:
+            raise Killed
+
+    with attached_lora(pipe, chosen) as lora:
+        train(lora, data, tmp_path / "a.safetensors", quiet=True)
+    with pytest.raises(Killed), attached_lora(pipe, chosen) as lora:
+        train(lora, data, tmp_path / "b.safetensors", quiet=True, on_step=kill)
+    with attached_lora(pipe, chosen) as lora:
+        train(lora, data, tmp_path / "b.safetensors", quiet=True, resume=True)
+    a, b = load_file(tmp_path / "a.safetensors"), load_file(tmp_path / "b.safetensors")
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_second_training_in_a_process_has_no_targets_of_the_first(pipe):
+    """kohya's trainer added convolutions to a list of its class, so that the next network inherited them."""
+    with attached_lora(pipe, settings()) as lora:
+        first = set(lora.parts["unet"].layers)
+    with attached_lora(pipe, settings(targets="all")) as lora:
+        assert set(lora.parts["unet"].layers) > first
+    with attached_lora(pipe, settings()) as lora:
+        assert set(lora.parts["unet"].layers) == first
+
+
+def test_loss_on_one_picture_falls(pipe, pictures, tmp_path):
+    chosen = settings(steps=120, rank=8, targets="all", learning_rate=3e-2, prediction_type="sample", batch_size=4)
+    result = train_lora(pipe, pictures((32, 32)), tmp_path / "a.safetensors", chosen, quiet=True)
+    losses = [loss for _, loss in result.losses]
+    assert sum(losses[-3:]) < 0.6 * sum(losses[:3])
+
+
+def test_samples_while_training_show_the_lora(pipe, pictures, tmp_path):
+    (tmp_path / "prompts.txt").write_text("a cat --d 1 --s 1")
+    chosen = settings(learning_rate=0.3, sample_prompts=tmp_path / "prompts.txt", sample_every=3)
+    train_lora(pipe, pictures(), tmp_path / "a.safetensors", chosen, quiet=True)
+    first, last = (
+        np.asarray(Image.open(tmp_path / "a-training" / "samples" / f"step-{step:06d}-0.png")) for step in (0, 3)
+    )
+    assert (first != last).any()
+    assert (first == np.asarray(pipe("a cat", seed=1, steps=1).images[0])).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"kind": "loha", "dora": True}, "dora goes with kind=lora, not loha"),
+        ({"kind": "lokr", "init": "pissa"}, "init=pissa goes with kind=lora"),
+        ({"init": "pissa", "dora": True}, "choose one of them"),
+        ({"rank": 0}, "option 'rank': input should be greater than or equal to 1"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(options, said):
+    with pytest.raises(TrainingError, match=said):
+        LoRASettings(**options)
+
+
+def test_targets_that_are_not_there_are_refused(pipe):
+    with pytest.raises(TrainingError, match=r"the unet has no layers for targets=transformer that match nothing; names are such as"):
+        with attached_lora(pipe, settings(only=("nothing",))):
+            pass
+    with pytest.raises(TrainingError, match="is no regular expression"):
+        with attached_lora(pipe, settings(only=("(",))):
+            pass
+
+
+def test_a_model_with_peft_layers_is_refused(pipe):
+    with attached_lora(pipe, settings()):
+        with pytest.raises(TrainingError, match="has peft layers in it"):
+            with attached_lora(pipe, settings()):
+                pass
+
+
+def test_an_output_that_exists_or_is_of_another_kind_is_refused(pipe, pictures, tmp_path):
+    (tmp_path / "a.safetensors").write_bytes(b"")
+    with pytest.raises(TrainingError, match="exists; name another output"):
+        train_lora(pipe, pictures(), tmp_path / "a.safetensors")
+    with pytest.raises(TrainingError, match=r"a LoRA is a \.safetensors file"):
+        train_lora(pipe, tmp_path, tmp_path / "a.ckpt")

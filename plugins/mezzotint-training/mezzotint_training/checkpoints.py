@@ -1,0 +1,138 @@
+"""Checkpoints: whole or not there, the newest ones kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from .errors import CheckpointError
+
+_NAME = re.compile(r"step-(\d+)")
+STATE, WEIGHTS, AVERAGE, OPTIMIZER = (
+    "state.json",
+    "weights.safetensors",
+    "average.safetensors",
+    "optimizer.pt",
+)
+
+
+class Checkpoints:
+    """The folder with a training's checkpoints, `step-000250/` and so on.
+
+    A checkpoint is written under another name, flushed to disk and renamed at the end, so that whoever looks at any
+    moment, also after a power cut, finds whole ones only. The one before is removed after that.
+    """
+
+    def __init__(self, folder: Path, keep: int) -> None:
+        self.folder = folder
+        self.keep = keep
+
+    def steps(self) -> list[int]:
+        """The steps of whole checkpoints, oldest first."""
+        names = (path.name for path in self.folder.iterdir()) if self.folder.is_dir() else ()
+        return sorted(int(found[1]) for name in names if (found := _NAME.fullmatch(name)))
+
+    def path(self, step: int) -> Path:
+        """The folder of a checkpoint."""
+        return self.folder / f"step-{step:06d}"
+
+    def save(self, step: int, write: Callable[[Path], None]) -> Path:
+        """Let `write` fill a folder and make it the checkpoint of this step.
+
+        Raises:
+            CheckpointError: it cannot be written, for want of room for instance; earlier checkpoints stay.
+        """
+        final = self.path(step)
+        part = self.folder / f".{final.name}.part"
+        try:
+            self.clear_parts()
+            part.mkdir(parents=True)
+            write(part)
+            for file in part.iterdir():
+                _flush(file)
+            _flush(part)
+            if final.exists():
+                shutil.rmtree(final)
+            os.replace(part, final)
+            _flush(self.folder)
+        except (OSError, RuntimeError, SafetensorError) as error:
+            # torch and safetensors report a full disk as errors of their own.
+            shutil.rmtree(part, ignore_errors=True)
+            reason = (
+                error.strerror
+                if isinstance(error, OSError) and error.strerror
+                else str(error).partition("\n")[0]
+            )
+            last = self.steps()[-1:]
+            lost = (
+                f"the checkpoint of step {last[0]} is whole; go on from it with resume"
+                if last
+                else "there is no earlier one"
+            )
+            raise CheckpointError(f"{final} cannot be written: {reason}; {lost}") from error
+        for old in self.steps()[: -self.keep]:
+            shutil.rmtree(self.path(old), ignore_errors=True)
+        return final
+
+    def clear_parts(self) -> None:
+        """Remove what a killed process left half written."""
+        for part in self.folder.glob(".step-*.part"):
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def write_state(
+    folder: Path,
+    *,
+    state: dict[str, Any],
+    weights: dict[str, Tensor],
+    average: dict[str, Tensor] | None,
+    optimizer: dict[str, Any],
+) -> None:
+    """The files of a checkpoint: plain data, trained weights, their average, and the optimizer's tensors and numbers."""
+    (folder / STATE).write_text(json.dumps(state, indent=2, default=str))
+    save_file(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, folder / WEIGHTS
+    )
+    if average is not None:
+        save_file(
+            {name: tensor.detach().cpu().contiguous() for name, tensor in average.items()}, folder / AVERAGE
+        )
+    torch.save(optimizer, folder / OPTIMIZER)
+
+
+def read_state(
+    folder: Path,
+) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor] | None, dict[str, Any]]:
+    """What `write_state` wrote. Nothing is unpickled.
+
+    Raises:
+        CheckpointError: a file is missing or damaged.
+    """
+    try:
+        state = json.loads((folder / STATE).read_text())
+        weights = load_file(folder / WEIGHTS)
+        average = load_file(folder / AVERAGE) if (folder / AVERAGE).exists() else None
+        optimizer = torch.load(folder / OPTIMIZER, weights_only=True, map_location="cpu")
+    except Exception as error:
+        raise CheckpointError(
+            f"{folder} is no whole checkpoint: {error}; remove it to go on from the one before"
+        ) from error
+    return state, weights, average, optimizer
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

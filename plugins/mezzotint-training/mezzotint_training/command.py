@@ -1,0 +1,107 @@
+"""What the commands that train share: their options, settings from a file, and what is said at the end."""
+
+from __future__ import annotations
+
+import logging
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from mezzotint.cli.model_options import given
+
+from .errors import TrainingError
+from .settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from mezzotint import Pipeline
+
+    from .training import Trained
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+Settings = TypeVar("Settings", bound=TrainingSettings)
+INTERRUPTED = 130
+
+_OPTIONS = (
+    click.option("-m", "--model", default="emoji", show_default=True, help="Name or diffusers folder."),
+    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, …"),
+    click.option(
+        "--dtype", default="float32", show_default=True, help="Of the frozen base; what is trained is float32."
+    ),
+    click.option(
+        "--config",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        help="TOML file of the options below; those on the command line come first.",
+    ),
+    click.option("--resume", is_flag=True, help="Go on from the last checkpoint."),
+    click.option("-q", "--quiet", is_flag=True, help="Print nothing but the path."),
+)
+
+
+def training_options(command: Command) -> Command:
+    """`--model`, `--device`, `--dtype`, `--config`, `--resume` and `--quiet`."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def read_settings(model: type[Settings], config: Path | None, values: Mapping[str, Any]) -> Settings:
+    """Settings from a TOML file and the command line, which comes first.
+
+    Raises:
+        TrainingError: the file is not TOML, or an option is unknown or out of range.
+    """
+    said: dict[str, Any] = {}
+    if config is not None:
+        try:
+            said = tomllib.loads(config.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise TrainingError(f"{config} is not TOML: {error}") from None
+        said = {name.replace("-", "_"): value for name, value in said.items()}
+    return model(**{**said, **given(model, values)})
+
+
+@contextmanager
+def running(
+    model: str, *, device: str, dtype: str, quiet: bool
+) -> Iterator[tuple[Pipeline, Callable[[Trained], None]]]:
+    """The pipeline to train, on this process's device, and what to call with the result.
+
+    Yields:
+        The pipeline, and a function that says where the file is; for a training that was interrupted it ends the
+        program with exit code 130.
+    """
+    import mezzotint
+    import torch
+    from accelerate import PartialState
+
+    _speak_up()
+    state = PartialState(cpu=device == "cpu" or not torch.cuda.is_available())
+    if state.num_processes > 1 and device == "auto":
+        device = str(state.device)
+    pipe = mezzotint.load(model, device=device, dtype=dtype)
+
+    def finish(trained: Trained) -> None:
+        if not state.is_main_process:
+            return
+        if trained.finished:
+            click.echo(str(trained.path))
+            return
+        click.echo(f"interrupted at step {trained.step}, which is saved; go on with --resume", err=True)
+        raise SystemExit(INTERRUPTED)
+
+    try:
+        yield pipe, finish
+    finally:
+        state.destroy_process_group()
+
+
+def _speak_up() -> None:
+    """Warnings of the data (a picture that is skipped) as sentences on stderr."""
+    from mezzotint.cli.open_model import quiet_libraries, show_warnings
+
+    quiet_libraries()
+    show_warnings()
+    logging.getLogger("accelerate").setLevel(logging.ERROR)

@@ -1,0 +1,1 @@
+"""Pictures and captions: read, placed in buckets, brought into an order."""

@@ -1,0 +1,172 @@
+"""Pictures as files: their size without decoding, and their pixels, whatever mode they are stored in."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from ..errors import DataError
+from .buckets import Placement
+from .item import Item
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".jxl")
+MAX_PIXELS = 2**27
+"""Larger pictures (134 megapixels) are refused before they are decoded."""
+_ROTATED = (5, 6, 7, 8)
+_ORIENTATION = 0x0112
+
+
+@dataclass(frozen=True)
+class View:
+    """A picture as it goes into the VAE: resized, cut and perhaps mirrored.
+
+    `left` and `top` say where it is cut, in pixels of the resized picture.
+    """
+
+    item: Item
+    placement: Placement
+    left: int = 0
+    top: int = 0
+    mirrored: bool = False
+
+
+def centred(item: Item, placement: Placement, *, mirrored: bool = False) -> View:
+    """The view that is cut from the middle."""
+    (width, height), (wide, high) = placement.bucket, placement.resized
+    return View(item, placement, (wide - width) // 2, (high - height) // 2, mirrored)
+
+
+def probe(item: Item) -> Item:
+    """The item with its size, from the file's header alone.
+
+    Raises:
+        DataError: it is no picture, or has more than `MAX_PIXELS`.
+    """
+    with _opened(item.path) as image:
+        width, height = image.size
+        if image.getexif().get(_ORIENTATION) in _ROTATED:
+            width, height = height, width
+    return replace(item, size=(width, height))
+
+
+def check_decodes(item: Item) -> None:
+    """Decode a picture and throw it away.
+
+    Raises:
+        DataError: it is truncated or damaged.
+    """
+    with _opened(item.path) as image:
+        image.load()
+
+
+def load_view(view: View, background: tuple[int, int, int]) -> Tensor:
+    """Pixels (3, height, width) in [-1, 1]; what is transparent shows the background.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    with _opened(view.item.path) as image:
+        seen = _on_background(ImageOps.exif_transpose(image), background)
+    return _cut(seen, view) * 2 - 1
+
+
+def load_mask(view: View) -> Tensor | None:
+    """Weights (1, height, width) in [0, 1] from the item's mask or transparency; `None` where it has none.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    if view.item.mask is not None:
+        with _opened(view.item.mask) as image:
+            mask = _grey(ImageOps.exif_transpose(image))
+    elif view.item.alpha_mask:
+        with _opened(view.item.path) as image:
+            upright = ImageOps.exif_transpose(image)
+            if not upright.has_transparency_data:
+                return None
+            mask = upright.convert("RGBA").getchannel("A")
+    else:
+        return None
+    return _cut(mask, view)
+
+
+def load_conditioning(view: View, background: tuple[int, int, int] = (0, 0, 0)) -> Tensor:
+    """The control map (3, height, width) in [0, 1], cut as the picture is.
+
+    Raises:
+        DataError: there is none, or the file cannot be read.
+    """
+    if view.item.conditioning is None:
+        raise DataError(f"{view.item.path} has no control map")
+    with _opened(view.item.conditioning) as image:
+        seen = _on_background(ImageOps.exif_transpose(image), background)
+    return _cut(seen, view)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    try:
+        with warnings.catch_warnings():
+            # Its own limit is a warning first; ours is below.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise DataError(
+                        f"{path} has {image.width}x{image.height} pixels, more than {MAX_PIXELS // 10**6} million; "
+                        "make it smaller"
+                    )
+                yield image
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path} cannot be read as a picture: {error}") from None
+
+
+def _on_background(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
+    if not image.has_transparency_data:
+        return _rgb(image)
+    layers = image.convert("RGBA")
+    # Onto the background before anything is resized, or edges take colour from transparent pixels.
+    return Image.alpha_composite(Image.new("RGBA", layers.size, (*background, 255)), layers).convert("RGB")
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    return image.convert("RGB") if image.mode not in _DEEP else _grey(image).convert("RGB")
+
+
+_DEEP = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
+"""Modes whose values Pillow would clip at 255."""
+
+
+def _grey(image: Image.Image) -> Image.Image:
+    if image.mode not in _DEEP:
+        return image.convert("L")
+    values = np.asarray(image, dtype=np.float64)
+    if image.mode == "F" and values.max(initial=0) <= 1:
+        scaled = values * 255
+    else:
+        scaled = values / 257 if image.mode != "F" else values
+    return Image.fromarray(scaled.round().clip(0, 255).astype(np.uint8))
+
+
+def _cut(image: Image.Image, view: View) -> Tensor:
+    width, height = view.placement.bucket
+    # Maps and masks may be stored at another size than their picture.
+    resized = image.resize(view.placement.resized, _filter(image.size, view.placement.resized))
+    cut = resized.crop((view.left, view.top, view.left + width, view.top + height))
+    if view.mirrored:
+        cut = ImageOps.mirror(cut)
+    pixels = torch.from_numpy(np.array(cut, dtype=np.float32) / 255)
+    return pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1).contiguous()
+
+
+def _filter(size: tuple[int, int], target: tuple[int, int]) -> Image.Resampling:
+    return Image.Resampling.LANCZOS if size[0] > target[0] else Image.Resampling.BICUBIC

@@ -1,0 +1,109 @@
+"""The encoders of a training, filled before the first step."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from platformdirs import user_cache_path
+
+from ..data.captions import possible
+from ..data.dataset import Dataset
+from ..data.images import View
+from ..errors import DataError
+from ..settings import TrainingSettings
+from ..trainee import Trainee
+from .latents import LatentEncoder
+from .store import TensorStore
+from .text import TextEncoder
+
+logger = logging.getLogger("mezzotint")
+CAPTIONS_AT_ONCE = 32
+
+
+@dataclass(frozen=True)
+class Encoders:
+    """Pictures to latents and captions to embeddings, for one training."""
+
+    latents: LatentEncoder
+    text: TextEncoder
+    bad_images: str
+    embeds: bool
+    """False where the text encoder is trained."""
+
+    def fill(
+        self, dataset: Dataset, process: int = 0, processes: int = 1, wait: Callable[[], None] = lambda: None
+    ) -> Dataset:
+        """Encode everything that a training will ask for; returns the data set without pictures that cannot be read.
+
+        Where the caches are on disk, each process encodes its share and then finds the others'.
+
+        Raises:
+            DataError: a picture cannot be read, and `bad_images` is `stop`.
+        """
+        if self.latents.store is None:
+            return dataset
+        views = dataset.views() or []
+        if processes > 1 and self.latents.store.folder is not None:
+            self._encode(views[process::processes], tolerant=True)
+            wait()
+        bad = self._encode(views, tolerant=self.bad_images == "skip")
+        for error in {str(error) for error in bad.values()}:
+            logger.warning("%s; it is skipped", error)
+        kept = dataset.without({view.item.path for view in bad})
+        if len(dataset) and not len(kept):
+            raise DataError(f"none of {len(dataset)} pictures can be read")
+        if self.embeds:
+            self._embed(kept)
+        return kept
+
+    def _encode(self, views: Iterable[View], *, tolerant: bool) -> dict[View, DataError]:
+        bad: dict[View, DataError] = {}
+        by_size: dict[tuple[int, int], list[View]] = {}
+        for view in views:
+            by_size.setdefault(view.placement.bucket, []).append(view)
+        count = self.latents.batch_size
+        for same in by_size.values():
+            for first in range(0, len(same), count):
+                group = same[first : first + count]
+                try:
+                    self.latents.moments(group)
+                except DataError as error:
+                    if not tolerant:
+                        raise DataError(f"{error}; repair or remove it, or choose bad_images=skip") from None
+                    bad |= self._one_by_one(group)
+        return bad
+
+    def _one_by_one(self, views: Iterable[View]) -> dict[View, DataError]:
+        bad = {}
+        for view in views:
+            try:
+                self.latents.moments([view])
+            except DataError as error:
+                bad[view] = error
+        return bad
+
+    def _embed(self, dataset: Dataset) -> None:
+        texts = [possible(item.captions, item.captioning) for item in dataset.items]
+        known = list(dict.fromkeys(text for each in texts if each is not None for text in each))
+        for first in range(0, len(known), CAPTIONS_AT_ONCE):
+            self.text.embeddings(known[first : first + CAPTIONS_AT_ONCE])
+
+
+def make_encoders(trainee: Trainee, settings: TrainingSettings) -> Encoders:
+    """As `cache` says."""
+    pipe = trainee.pipe
+    store = None
+    if settings.cache != "off":
+        on_disk = settings.cache == "disk"
+        folder = settings.cache_folder or user_cache_path("mezzotint") / "training"
+        store = TensorStore(folder if on_disk else None, in_memory=not on_disk)
+    latents = LatentEncoder(
+        pipe.vae, store=store, batch_size=settings.vae_batch_size, background=settings.background
+    )
+    embeds = not trainee.trains_text_encoder
+    text = TextEncoder(
+        pipe.text_encoder, pipe.tokenizer, store=store if embeds else None, clip_skip=settings.clip_skip
+    )
+    return Encoders(latents, text, settings.bad_images, embeds)

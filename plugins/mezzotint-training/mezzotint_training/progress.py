@@ -1,0 +1,127 @@
+"""How far a training is: a live bar on a terminal, a line now and then elsewhere. On stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """Shows the training."""
+
+    def step(self, step: int, loss: float | None) -> None:
+        """A step is done; `loss` is a running mean, where it is known."""
+
+    def say(self, text: str) -> None:
+        """Something happened that is worth a line."""
+
+
+class Pace:
+    """Pictures a second and time left, over the last steps."""
+
+    def __init__(self, first: int, last: int, pictures: int) -> None:
+        self.last = last
+        self.pictures = pictures
+        self._times = [(first, time.perf_counter())]
+
+    def at(self, step: int) -> tuple[float, float]:
+        """(pictures a second, seconds left)."""
+        self._times = [*self._times[-49:], (step, time.perf_counter())]
+        (before, began), (now, ended) = self._times[0], self._times[-1]
+        steps_a_second = (now - before) / max(ended - began, 1e-9)
+        return steps_a_second * self.pictures, (self.last - step) / max(steps_a_second, 1e-9)
+
+
+class Silent:
+    """Shows nothing."""
+
+    def step(self, step: int, loss: float | None) -> None:
+        """Nothing."""
+
+    def say(self, text: str) -> None:
+        """Nothing."""
+
+
+class Lines:
+    """A line every ten seconds, for logs."""
+
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
+        self._said = time.perf_counter()
+
+    def step(self, step: int, loss: float | None) -> None:
+        """A line, if it is time for one."""
+        speed, left = self._pace.at(step)
+        if time.perf_counter() - self._said >= 10 or step == self._pace.last:
+            self._said = time.perf_counter()
+            self.say(
+                f"step {step}/{self._pace.last}  {_loss(loss)}  {speed:.1f} images/s  {clock(left)} left"
+            )
+
+    def say(self, text: str) -> None:
+        """The line."""
+        print(text, file=sys.stderr, flush=True)
+
+
+class Bar:
+    """A live bar with loss, pictures a second and time left."""
+
+    def __init__(self, first: int, pace: Pace) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+        from rich.progress import Progress as RichProgress
+
+        self._pace = pace
+        self.console = Console(stderr=True)
+        self.progress = RichProgress(
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[loss]}  {task.fields[speed]:.1f} images/s  {task.fields[left]} left"),
+            console=self.console,
+        )
+        self._task = self.progress.add_task(
+            "", total=pace.last, completed=first, loss="", speed=0.0, left="--:--"
+        )
+
+    def step(self, step: int, loss: float | None) -> None:
+        """Move the bar."""
+        speed, left = self._pace.at(step)
+        self.progress.update(self._task, completed=step, loss=_loss(loss), speed=speed, left=clock(left))
+
+    def say(self, text: str) -> None:
+        """A line above the bar."""
+        self.console.print(text, markup=False, highlight=False)
+
+
+@contextmanager
+def showing(first: int, last: int, pictures: int, *, quiet: bool) -> Iterator[Progress]:
+    """The display that fits where stderr goes.
+
+    Args:
+        pictures: that a step trains on.
+    """
+    if quiet:
+        yield Silent()
+        return
+    pace = Pace(first, last, pictures)
+    if not sys.stderr.isatty():
+        yield Lines(pace)
+        return
+    bar = Bar(first, pace)
+    with bar.progress:
+        yield bar
+
+
+def clock(seconds: float) -> str:
+    """`1:02:03`, or `02:03` below an hour."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes:02d}:{rest:02d}"
+
+
+def _loss(loss: float | None) -> str:
+    return "" if loss is None else f"loss {loss:.4f}"

@@ -1,0 +1,82 @@
+"""Prompts to draw while training, in kohya's format: `a red fox --n blurry --w 64 --h 64 --d 7 --l 5 --s 20`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import DataError
+
+
+@dataclass(frozen=True)
+class SamplePrompt:
+    """A prompt and what its line says besides; `None` leaves it to the model."""
+
+    prompt: str
+    negative: str | None = None
+    width: int | None = None
+    height: int | None = None
+    seed: int = 0
+    guidance: float | None = None
+    steps: int | None = None
+
+    def arguments(self) -> dict[str, Any]:
+        """Of a pipeline's call."""
+        size = None if self.width is None or self.height is None else (self.width, self.height)
+        return {
+            "negative": self.negative,
+            "size": size,
+            "seed": self.seed,
+            "guidance": self.guidance,
+            "steps": self.steps,
+        }
+
+
+_OPTIONS: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "n": ("negative", str),
+    "w": ("width", int),
+    "h": ("height", int),
+    "d": ("seed", int),
+    "l": ("guidance", float),
+    "s": ("steps", int),
+}
+_OPTION = re.compile(r"\s--(\w+)(?:\s+|$)")
+
+
+def read_prompts(path: Path) -> list[SamplePrompt]:
+    """One prompt a line; empty lines and those that begin with # are left out.
+
+    Raises:
+        DataError: there is no such file or no prompt in it, or a line has an unknown option or a malformed value.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}") from None
+    prompts = [
+        _parse(line.strip(), f"{path}, line {number}")
+        for number, line in enumerate(lines, 1)
+        if line.strip() and not line.lstrip().startswith("#")
+    ]
+    if not prompts:
+        raise DataError(f"{path} has no prompts in it")
+    return prompts
+
+
+def _parse(line: str, where: str) -> SamplePrompt:
+    prompt, *rest = _OPTION.split(f" {line} ")
+    found: dict[str, Any] = {}
+    for name, value in zip(rest[::2], rest[1::2], strict=True):
+        if name not in _OPTIONS:
+            raise DataError(
+                f"{where}: no option --{name}; there are {', '.join(f'--{each}' for each in _OPTIONS)}"
+            )
+        field, convert = _OPTIONS[name]
+        try:
+            found[field] = convert(value.strip())
+        except ValueError:
+            raise DataError(f"{where}: --{name} {value.strip()!r} is no number") from None
+    return SamplePrompt(prompt.strip(), **found)

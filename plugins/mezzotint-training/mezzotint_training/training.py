@@ -1,0 +1,406 @@
+"""The training loop that LoRA and ControlNet share."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from diffusers.training_utils import EMAModel
+from torch import Tensor
+
+from .averaging import averaged
+from .batches import Batch, Batches
+from .chance import seed_torch
+from .checkpoints import Checkpoints, read_state, write_state
+from .data.order import Draw
+from .encoding.caches import make_encoders
+from .errors import CheckpointError, TrainingError
+from .interrupts import stopping
+from .noising import Objective
+from .optimizers import make_optimizer, make_schedule
+from .preparing import TrainingData
+from .progress import Progress, showing
+from .prompts import read_prompts
+from .running_mean import RunningMean
+from .trainee import Facts, Trainee
+from .watching import Validation, draw_samples
+
+MAY_CHANGE = ["steps", "epochs", "save_every", "keep", "validate_every", "sample_prompts", "sample_every", "tensorboard", "cache", "cache_folder"]
+"""Settings that a resumed training may have otherwise; all others decide what the next step does."""
+LOG_EVERY = 10
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training gave."""
+
+    path: Path
+    """The file or folder to use."""
+    step: int
+    finished: bool
+    """False where it was interrupted; `resume` goes on."""
+    losses: tuple[tuple[int, float], ...]
+    """(step, mean loss since the last one), of this process's run."""
+    validation: tuple[tuple[int, float], ...]
+    """(step, loss on pictures held out)."""
+    images_per_second: float
+
+
+def train(
+    trainee: Trainee,
+    data: TrainingData,
+    output: Path | str,
+    *,
+    folder: Path | str | None = None,
+    resume: bool = False,
+    quiet: bool = False,
+    on_step: Callable[[int, float], None] | None = None,
+) -> Trained:
+    """Train to the last step, with checkpoints on the way.
+
+    Args:
+        output: where `trainee.export` writes at the end.
+        folder: of checkpoints, logs and samples; default: `NAME-training` beside the output.
+        resume: go on from the last checkpoint, to the same bits as a training that was not interrupted.
+        quiet: show nothing.
+        on_step: called after each step with its number and this process's loss.
+
+    Raises:
+        TrainingError: a setting does not fit, the loss is no number any more, or there is a training in `folder`
+            already and `resume` is false.
+        DataError: a picture cannot be read.
+        CheckpointError: a checkpoint cannot be written or read, or belongs to another training.
+    """
+    output = Path(output)
+    folder = Path(folder) if folder is not None else output.with_name(f"{output.stem}-training")
+    with torch.random.fork_rng(devices=[]), Training(trainee, data, output, folder) as training:
+        training.begin(resume=resume)
+        return training.run(quiet=quiet, on_step=on_step)
+
+
+class Training:
+    """One training: what it consists of, and where it is.
+
+    Its state is the trained weights, their average, the optimizer, the learning-rate schedule and `step`. Everything
+    else that a step needs, order, captions, noise, timesteps and dropout, is a function of the seed and the step.
+    """
+
+    def __init__(self, trainee: Trainee, data: TrainingData, output: Path, folder: Path) -> None:
+        settings = data.settings
+        self.trainee, self.data, self.settings, self.output = trainee, data, settings, output
+        self.folder = folder
+        self.accelerator = make_accelerator(trainee.pipe.device, settings.mixed_precision)
+        self.objective = Objective.of(settings, trainee.pipe.scheduler, self.accelerator.device)
+        self.checkpoints = Checkpoints(folder / "checkpoints", settings.keep)
+        self.step = 0
+        self.started = time.time()
+        self.losses: list[tuple[int, float]] = []
+        self.validation: list[tuple[int, float]] = []
+        self._prompts = read_prompts(settings.sample_prompts) if settings.sample_prompts else []
+
+    def __enter__(self) -> Training:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        writer = getattr(self, "_writer", None)
+        if writer is not None:
+            writer.close()
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes files."""
+        return self.accelerator.is_main_process
+
+    @property
+    def epoch(self) -> int:
+        """How many times every picture has come."""
+        return (
+            self.step
+            * self.settings.accumulate
+            * self.accelerator.num_processes
+            // self.order.batches_per_epoch
+        )
+
+    def begin(self, *, resume: bool) -> None:
+        """Encode what is encoded once, make the optimizer, and read the last checkpoint if the training goes on."""
+        settings, trainee = self.settings, self.trainee
+        self._check_folder(resume)
+        trainee.check(self.data.training)
+        process, count = self.accelerator.process_index, self.accelerator.num_processes
+        encoders = make_encoders(trainee, settings)
+        training = encoders.fill(self.data.training, process, count, self.accelerator.wait_for_everyone)
+        held_out = encoders.fill(self.data.held_out, process, count, self.accelerator.wait_for_everyone)
+        self.dataset = training
+        self.order = training.order(settings.batch_size, settings.seed)
+        self.batches = Batches(training, encoders.latents, encoders.text, trainee, settings.prior_weight)
+        self.last = settings.steps
+        if settings.epochs is not None:
+            self.last = math.ceil(
+                settings.epochs * self.order.batches_per_epoch / (settings.accumulate * count)
+            )
+        self._validate = None
+        if len(held_out):
+            watched = Batches(held_out, encoders.latents, encoders.text, trainee, settings.prior_weight)
+            self._validate = Validation(watched, self.objective, settings.batch_size, settings.seed)
+
+        self.parameters = [p for p in trainee.networks.parameters() if p.requires_grad]
+        self.names = [name for name, p in trainee.networks.named_parameters() if p.requires_grad]
+        self._optimizer = make_optimizer(settings, trainee.parameter_groups())
+        self.schedule = make_schedule(settings, self._optimizer, self.last)
+        self.ema = EMAModel(self.parameters, decay=settings.ema) if settings.ema else None
+        checkpoint = self._last_checkpoint() if resume else None
+        if checkpoint is not None:
+            self._load(checkpoint)
+        self.networks, self.optimizer = self.accelerator.prepare(trainee.networks, self._optimizer)
+        if hasattr(self._optimizer, "train"):
+            self._optimizer.train()
+        self._writer = self._make_writer()
+
+    def run(self, *, quiet: bool, on_step: Callable[[int, float], None] | None) -> Trained:
+        """Take the steps that are left, then export."""
+        began, first = time.perf_counter(), self.step
+        pictures = self.settings.batch_size * self.settings.accumulate * self.accelerator.num_processes
+        mean, since = RunningMean(), RunningMean()
+        with (
+            showing(first, self.last, pictures, quiet=quiet or not self.is_main) as progress,
+            stopping() as stop,
+        ):
+            if first == 0:
+                self._watch(progress)
+            batches = self.batches.ahead(self._draws())
+            with closing(batches):
+                while self.step < self.last and not stop.is_set():
+                    loss = self._take_step(batches)
+                    mean.add(loss, keep=0.98)
+                    since.add(loss)
+                    if on_step is not None:
+                        on_step(self.step, float(loss))
+                    if self.step % LOG_EVERY == 0 or self.step == self.last:
+                        self._log(since)
+                    progress.step(self.step, mean.value)
+                    self._watch(progress)
+                    if self.step % self.settings.save_every == 0 and self.step < self.last:
+                        self.save()
+        seconds = time.perf_counter() - began
+        finished = self.step == self.last
+        if finished or not self.checkpoints.steps() or self.checkpoints.steps()[-1] != self.step:
+            self.save()
+        if finished and self.is_main:
+            with averaged(self.parameters, self.ema, self._optimizer):
+                self.trainee.export(self.output, self.facts())
+        self.accelerator.wait_for_everyone()
+        return Trained(
+            self.output,
+            self.step,
+            finished,
+            tuple(self.losses),
+            tuple(self.validation),
+            (self.step - first) * pictures / max(seconds, 1e-9),
+        )
+
+    def facts(self) -> Facts:
+        """What an exported file's metadata tells."""
+        return Facts(
+            self.settings, self.step, self.epoch, self.dataset, self.accelerator.num_processes, self.started
+        )
+
+    def save(self) -> None:
+        """Write a checkpoint, with the exported file in it.
+
+        Raises:
+            CheckpointError: it cannot be written; earlier ones stay.
+        """
+        if self.is_main:
+            self.checkpoints.save(self.step, self._write)
+        self.accelerator.wait_for_everyone()
+
+    def _draws(self) -> Iterator[tuple[Draw, ...]]:
+        """The batches of this process, from where the training is."""
+        for step in itertools.count(self.step):
+            for part in range(self.settings.accumulate):
+                yield self.order.batch(self._number(step, part, self.accelerator.process_index))
+
+    def _number(self, step: int, part: int, process: int) -> int:
+        return (step * self.settings.accumulate + part) * self.accelerator.num_processes + process
+
+    def _take_step(self, batches: Iterator[Batch]) -> Tensor:
+        """One step of the optimizer; returns the mean loss of this process's samples."""
+        settings, accelerator = self.settings, self.accelerator
+        # The last batch of a bucket may be smaller: samples count the same, not batches.
+        samples = sum(
+            len(self.order.batch(self._number(self.step, part, process)))
+            for part in range(settings.accumulate)
+            for process in range(accelerator.num_processes)
+        )
+        total, count = torch.zeros((), device=accelerator.device), 0
+        for part in range(settings.accumulate):
+            seed_torch("step", settings.seed, self._number(self.step, part, accelerator.process_index))
+            batch = next(batches)
+            is_last = part == settings.accumulate - 1
+            with nullcontext() if is_last else accelerator.no_sync(self.networks):
+                losses = self._losses(batch)
+                # Gradients are averaged over processes.
+                accelerator.backward(losses.sum() * accelerator.num_processes / samples)
+            total, count = total + losses.detach().sum(), count + len(losses)
+        if settings.max_grad_norm:
+            accelerator.clip_grad_norm_(self.parameters, settings.max_grad_norm)
+        self.optimizer.step()
+        if not accelerator.optimizer_step_was_skipped:
+            self.schedule.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.ema is not None:
+            self.ema.step(self.parameters)
+        self.step += 1
+        return total / count
+
+    def _losses(self, batch: Batch) -> Tensor:
+        noised = self.objective.noised(batch.latents, batch.keys)
+        prediction = self.networks(noised.noisy, noised.timesteps, batch.text, batch.conditioning)
+        return batch.weights * self.objective.losses(prediction, noised, batch.mask)
+
+    def _log(self, since: RunningMean) -> None:
+        loss = float(self.accelerator.reduce(since.tensor, "mean"))
+        since.clear()
+        if not math.isfinite(loss):
+            last = self.checkpoints.steps()[-1:]
+            raise TrainingError(
+                f"the loss is {loss} at step {self.step}; lower the learning rate"
+                + (f" and go on from the checkpoint of step {last[0]}" if last else "")
+            )
+        self.losses.append((self.step, loss))
+        if self._writer is not None:
+            self._writer.add_scalar("loss", loss, self.step)
+            for group in self._optimizer.param_groups:
+                self._writer.add_scalar(f"learning rate/{group['name']}", group["lr"], self.step)
+
+    def _watch(self, progress: Progress) -> None:
+        """Measure and draw, if it is time. Only the first process does; the others wait at the next step."""
+        settings = self.settings
+        ends = self.step == self.last
+        validates = self._validate is not None and (self.step % settings.validate_every == 0 or ends)
+        samples = bool(self._prompts) and (self.step % settings.sample_every == 0 or ends)
+        if not (validates or samples) or not self.is_main:
+            return
+        with averaged(self.parameters, self.ema, self._optimizer):
+            if validates and self._validate is not None:
+                loss = self._validate(self.trainee.networks)
+                self.validation.append((self.step, loss))
+                progress.say(f"step {self.step}: loss on pictures held out {loss:.4f}")
+                if self._writer is not None:
+                    self._writer.add_scalar("loss held out", loss, self.step)
+            if samples:
+                images = draw_samples(self.trainee.pipe, self._prompts, self.folder / "samples", self.step)
+                progress.say(f"step {self.step}: samples in {self.folder / 'samples'}")
+                if self._writer is not None:
+                    for prompt, image in zip(self._prompts, images, strict=True):
+                        self._writer.add_image(prompt.prompt, np.asarray(image), self.step, dataformats="HWC")
+
+    def _write(self, folder: Path) -> None:
+        write_state(
+            folder,
+            state=self._state(),
+            weights=dict(zip(self.names, self.parameters, strict=True)),
+            average=None if self.ema is None else dict(zip(self.names, self.ema.shadow_params, strict=True)),
+            optimizer={
+                "optimizer": self._optimizer.state_dict(),
+                "schedule": self.schedule.state_dict(),
+                "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler else None,
+            },
+        )
+        with averaged(self.parameters, self.ema, self._optimizer):
+            self.trainee.export(folder / self.output.name, self.facts())
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "step": self.step,
+            "processes": self.accelerator.num_processes,
+            "started": self.started,
+            "average_step": None if self.ema is None else self.ema.optimization_step,
+            "model": self.trainee.pipe.fingerprint,
+            "data": self.dataset.digest(),
+            "settings": self.settings.model_dump(mode="json"),
+        }
+
+    def _load(self, folder: Path) -> None:
+        state, weights, average, optimizer = read_state(folder)
+        self._check_same(folder, state)
+        if sorted(weights) != sorted(self.names):
+            raise CheckpointError(f"{folder} holds other weights than this training has")
+        with torch.no_grad():
+            for name, parameter in zip(self.names, self.parameters, strict=True):
+                parameter.copy_(weights[name])
+        self._optimizer.load_state_dict(optimizer["optimizer"])
+        self.schedule.load_state_dict(optimizer["schedule"])
+        if self.accelerator.scaler and optimizer["scaler"]:
+            self.accelerator.scaler.load_state_dict(optimizer["scaler"])
+        if self.ema is not None and average is not None:
+            self.ema.shadow_params = [
+                average[name].to(p.device) for name, p in zip(self.names, self.parameters, strict=True)
+            ]
+            self.ema.optimization_step = state["average_step"]
+        self.step, self.started = state["step"], state["started"]
+
+    def _check_same(self, folder: Path, state: dict[str, Any]) -> None:
+        now = self._state()
+        for what, name in (
+            ("model", "model"),
+            ("pictures or captions", "data"),
+            ("number of processes", "processes"),
+        ):
+            if state[name] != now[name]:
+                detail = f": {state[name]} then, {now[name]} now" if name == "processes" else ""
+                raise CheckpointError(
+                    f"{folder}: the {what} changed{detail}; a resumed training needs the same"
+                )
+        before = state["settings"]
+        for name, value in now["settings"].items():
+            if name not in MAY_CHANGE and before.get(name) != value:
+                raise CheckpointError(
+                    f"{folder} was trained with {name}={before.get(name)}, not {value}; resume with the same settings"
+                )
+
+    def _last_checkpoint(self) -> Path | None:
+        self.checkpoints.clear_parts()
+        steps = self.checkpoints.steps()
+        return self.checkpoints.path(steps[-1]) if steps else None
+
+    def _check_folder(self, resume: bool) -> None:
+        if not resume and self.checkpoints.steps():
+            raise TrainingError(
+                f"{self.folder} holds a training that came to step {self.checkpoints.steps()[-1]}; go on with it "
+                "(resume), name another output, or remove the folder"
+            )
+        if self.is_main:
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                (self.folder / "settings.json").write_text(
+                    json.dumps(self.settings.model_dump(mode="json", exclude_unset=True), indent=2)
+                )
+            except OSError as error:
+                raise TrainingError(f"{self.folder} cannot be written: {error.strerror}") from None
+
+    def _make_writer(self) -> Any:
+        if not (self.settings.tensorboard and self.is_main):
+            return None
+        from torch.utils.tensorboard import SummaryWriter
+
+        # What a killed run logged after its last checkpoint comes again.
+        return SummaryWriter(str(self.folder / "log"), purge_step=self.step or None)
+
+
+def make_accelerator(device: torch.device, mixed_precision: str) -> Accelerator:
+    """accelerate's view of this process: alone, or one of those that `accelerate launch` started."""
+    # A second training in one process may have another precision, which accelerate keeps in a shared state.
+    AcceleratorState._reset_state()
+    return Accelerator(cpu=device.type == "cpu", mixed_precision=mixed_precision)
