@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .hooks.hook_call import HookCall
     from .hooks.residuals import Residuals
     from .pipeline.pipeline import Pipeline
+    from .pipeline.request import Request
     from .pipeline.run import Run
     from .plugins.extension import Extension
     from .plugins.specs import CommandSpec, ModelSpec, PreprocessorSpec
@@ -67,6 +68,15 @@ class Providers:
 
 class RunHooks:
     """Where an extension acts during one run, in the order in which the hook points first fire."""
+
+    # Once a run, before its plan is final.
+
+    @hookspec(Slot.CHAIN, where="request")
+    def request(self, request: Request, pipe: Pipeline) -> Request:
+        """What is asked for, before anything is planned or attached: other texts, further extensions.
+
+        Return `dataclasses.replace(request, …)`. Extensions in its `use` join the run, and are planned with it.
+        """
 
     # Once, while the extension is attached (`Pipeline.using`, or a single run).
 

@@ -32,24 +32,29 @@ def default_guidance(run: Run) -> Guidance:
     return ClassifierFreeGuidance(1.0 if distilled else run.request.guidance)
 
 
+def needs_unconditional(run: Run) -> bool:
+    """Whether the run's solver looks at the unconditional prediction, that of the pass `negative` (CFG++)."""
+    solver = getattr(getattr(run, "scheduler", None), "solver", None)
+    return bool(getattr(solver, "unconditional", False))
+
+
 class ClassifierFreeGuidance:
     """`negative + scale * (positive - negative)` (Ho & Salimans 2022, eq. 6 with w = scale - 1).
 
-    A scale of 1 or less runs the positive pass alone, as diffusers does.
+    A scale of 1 or less runs the positive pass alone, as diffusers does, except for a solver that needs both.
     """
 
     def __init__(self, scale: float) -> None:
         self.scale = scale
-        self._passes = (NEGATIVE, POSITIVE) if scale > 1 else (POSITIVE,)
 
     def passes(self, run: Run) -> tuple[Pass, ...]:
         """Negative and positive, or positive alone."""
-        return self._passes
+        return (NEGATIVE, POSITIVE) if self.scale > 1 or needs_unconditional(run) else (POSITIVE,)
 
     def combine(self, predictions: Mapping[str, Tensor], run: Run) -> Tensor:
         """The guided prediction."""
         positive = predictions["positive"]
-        if len(self._passes) == 1:
+        if len(self.passes(run)) == 1:
             return positive
         negative = predictions["negative"]
         return negative + self.scale * (positive - negative)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from types import FunctionType, MethodType
 from typing import Any, TypeVar, overload
 
 import pluggy
@@ -104,10 +105,9 @@ def impl_info(function: Callable[..., Any]) -> ImplInfo:
 
 def is_hookimpl(value: object) -> bool:
     """Whether `hookimpl` marked this function, or a static or class method at either side of it."""
-    return any(
-        isinstance(getattr(marked, "mezzotint_impl_info", None), ImplInfo)
-        for marked in (value, getattr(value, "__func__", None))
-    )
+    function = value.__func__ if isinstance(value, staticmethod | classmethod | MethodType) else value
+    # Functions alone are asked: `getattr` makes some objects do work, such as what pydantic puts into a class.
+    return isinstance(function, FunctionType) and "mezzotint_impl_info" in vars(function)
 
 
 def _names(names: str | Sequence[str]) -> tuple[str, ...]:

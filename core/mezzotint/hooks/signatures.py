@@ -28,10 +28,18 @@ def spec_info(function: Callable[..., Any]) -> SpecInfo:
 
 def implementations(plugin: object) -> Iterator[tuple[str, Callable[..., Any]]]:
     """Functions of a plugin that `hookimpl` marks, by name; no descriptor is run to find them."""
-    for name in dir(plugin):
-        static = inspect.getattr_static(plugin, name, None)
+    for name, static in sorted(_static_attributes(plugin).items()):
         if is_hookimpl(static):
             yield name, getattr(static, "__func__", static)
+
+
+def _static_attributes(plugin: object) -> dict[str, Any]:
+    """What `inspect.getattr_static` gives for each name of `dir`, many times faster: it runs for every plugin."""
+    bases = plugin.__mro__ if isinstance(plugin, type) else type(plugin).__mro__
+    found: dict[str, Any] = {}
+    for base in reversed(bases):
+        found |= vars(base)
+    return found if isinstance(plugin, type) else found | getattr(plugin, "__dict__", {})
 
 
 def check_implementations(plugin: object, title: str, wanted: type, elsewhere: type) -> int:
@@ -46,7 +54,7 @@ def check_implementations(plugin: object, title: str, wanted: type, elsewhere: t
     for name, function in implementations(plugin):
         if name not in points:
             raise PluginError(f"{title}: {_misplaced(name, points, elsewhere)}")
-        if isinstance(inspect.getattr_static(plugin, name), staticmethod | classmethod):
+        if isinstance(_static_attributes(plugin)[name], staticmethod | classmethod):
             raise PluginError(f"{title}: {name} is a static or class method; a hook is a plain method")
         _refuse_options(title, name, function, spec_info(points[name]))
         allowed = [p for p in inspect.signature(points[name]).parameters if p != "self"]

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..errors import RequestError
 from ..hooks.conditioning import Conditioning, Pass, concatenate
+from ..hooks.guidance import NEGATIVE, needs_unconditional
 from ..planning.calls import Calls
 from ..unet.attach import residual_shapes
 from ..unet.timestep_cond import guidance_embedding
@@ -47,6 +48,7 @@ def denoise(run: Run, calls: Calls, on_step: Callable[[Run, Tensor], None]) -> T
     latents = noise * getattr(scheduler, "init_noise_sigma", 1.0) if first is None else first
 
     extra = _step_arguments(scheduler, run)
+    unconditional = needs_unconditional(run)
     timestep_cond = guidance_embedding(run, latents.dtype)
     predict = partial(_predict, run, calls, prompts, timestep_cond)
     run._evaluate = lambda latents: predict(latents)[0]
@@ -61,6 +63,8 @@ def denoise(run: Run, calls: Calls, on_step: Callable[[Run, Tensor], None]) -> T
         prediction = run.guidance.combine(predictions, run) if complete else predictions["positive"]
         prediction = calls.prediction(prediction, predictions, latents, run)
         output = join_variance(prediction, variance, scheduler)
+        if unconditional:
+            extra["uncond_output"] = predictions.get(NEGATIVE.name)
         latents = scheduler.step(output, timestep, latents, **extra, return_dict=False)[0]
         latents = calls.step_end(latents, run)
         on_step(run, latents)

@@ -166,8 +166,7 @@ class Pipeline:
                 "n": n,
                 "size": size,
             }
-            request = self._request(prompt, options)
-            plan = self._plan(request, use)
+            request, plan = self._asked(self._request(prompt, options), use)
             return self._run(request, plan, on_step)
 
     def plan(
@@ -179,7 +178,7 @@ class Pipeline:
     ) -> Plan:
         """What a call with these values would do, without doing it: `plan.explain()` prints it."""
         with self._lock:
-            return self._plan(self._request(prompt, options), use)
+            return self._asked(self._request(prompt, options), use)[1]
 
     @contextmanager
     def using(self, *extensions: Extension) -> Iterator[Pipeline]:
@@ -231,6 +230,17 @@ class Pipeline:
             raise RequestError(
                 "this pipeline is in the middle of a run; load a second one to run inside a hook"
             )
+
+    def _asked(
+        self, request: Request, use: Extension | Sequence[Extension]
+    ) -> tuple[Request, Plan]:
+        """The request after the extensions' changes, and the plan of it with the extensions that it brings."""
+        plan = self._plan(request, use)
+        changed = Calls(plan).request(request, self)
+        if changed is request:
+            return request, plan
+        use = (use,) if isinstance(use, Extension) else use
+        return changed, self._plan(changed, (*use, *changed.use))
 
     def _plan(self, request: Request | None, use: Extension | Sequence[Extension]) -> Plan:
         use = (use,) if isinstance(use, Extension) else use

@@ -15,6 +15,8 @@ from ..plugins.specs import RunDefaults
 if TYPE_CHECKING:
     from diffusers import SchedulerMixin
 
+    from ..plugins.extension import Extension
+
 Value = TypeVar("Value")
 
 MAX_PIXELS = 2**26
@@ -53,6 +55,8 @@ class Request:
     scheduler: str | SchedulerMixin | None
     """`None` is the model's own."""
     spacing: str | None
+    use: tuple[Extension, ...] = ()
+    """Extensions that the request itself brings, besides those of the call: see the hook point `request`."""
 
     @property
     def image_count(self) -> int:

@@ -26,6 +26,7 @@ from .returns import (
     check_latents,
     check_nothing,
     check_passes,
+    check_request,
     check_residuals,
     check_scheduler,
     check_tensor,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from ..hooks.guidance import Guidance
     from ..hooks.residuals import Residuals
     from ..pipeline.pipeline import Pipeline
+    from ..pipeline.request import Request
     from ..pipeline.run import Run
     from ..unet.attention import AttentionProcessor, AttentionTokens
 
@@ -69,6 +71,17 @@ class Calls:
     def places(self, *points: str) -> list[str]:
         """Blocks or layers at which any of the hook points is in use."""
         return list(dict.fromkeys(place for point, place in self._at if point in points))
+
+    # Before the run.
+
+    def request(self, request: Request, pipe: Pipeline) -> Request:
+        """What is asked for after every extension's change; there is no run yet."""
+        for entry in self._entries.get("request", ()):
+            with noting(entry):
+                values = {"request": request, "pipe": pipe}
+                answer = entry.function(*map(values.__getitem__, entry.arguments))
+                request = request if answer is None else check_request(entry, answer)
+        return request
 
     # Once.
 

@@ -78,12 +78,13 @@ def installed_entry_points() -> list[metadata.EntryPoint]:
 
 def discover(points: Iterable[metadata.EntryPoint], settings: Settings, host_version: str) -> Iterator[Found]:
     """Import the plugins that may be imported, in order of distribution and name; nothing of the others runs."""
-    ordered = sorted(points, key=lambda point: (_owner(point).distribution or "", point.name))
-    allowed = [p for p in ordered if not settings.reason_to_skip(p.name, _owner(p).distribution or "")]
-    for point in ordered:
-        found = Found(_owner(point), point.value)
-        skip = settings.reason_to_skip(point.name, found.owner.distribution or "")
-        refusal = _twins(point, allowed) or _incompatibility(point.dist, host_version)
+    installed = [_Installed.read(point) for point in points]
+    installed.sort(key=lambda one: (one.owner.distribution or "", one.owner.plugin))
+    skips = [settings.reason_to_skip(one.owner.plugin, one.owner.distribution or "") for one in installed]
+    allowed = [one.owner for one, skip in zip(installed, skips, strict=True) if not skip]
+    for one, skip in zip(installed, skips, strict=True):
+        point, found = one.point, Found(one.owner, one.point.value)
+        refusal = _twins(one.owner.plugin, allowed) or _incompatibility(one.requires, host_version)
         if skip:
             yield replace(found, row=PluginRow(found.owner, State.DISABLED, point.value, skip))
         elif refusal:
@@ -92,18 +93,31 @@ def discover(points: Iterable[metadata.EntryPoint], settings: Settings, host_ver
             yield _import(found, point.module, point.load)
 
 
-def _owner(point: metadata.EntryPoint) -> Owner:
-    dist = point.dist
-    return Owner(point.name, dist.name if dist else None, dist.version if dist else None)
+@dataclass(frozen=True)
+class _Installed:
+    """An entry point with what its distribution's metadata says, read once."""
+
+    point: metadata.EntryPoint
+    owner: Owner
+    requires: tuple[str, ...]
+
+    @classmethod
+    def read(cls, point: metadata.EntryPoint) -> _Installed:
+        if point.dist is None:
+            return cls(point, Owner(point.name), ())
+        # `dist.name`, `.version` and `.requires` would each parse the file again.
+        fields = point.dist.metadata
+        owner = Owner(point.name, fields["Name"], fields["Version"])
+        return cls(point, owner, tuple(fields.get_all("Requires-Dist") or ()))
 
 
-def _twins(point: metadata.EntryPoint, points: Iterable[metadata.EntryPoint]) -> str | None:
+def _twins(plugin: str, owners: Iterable[Owner]) -> str | None:
     """Two plugins of one name cannot be told apart by any command, so none of them loads."""
-    owners = [_owner(other) for other in points if other.name == point.name]
-    if len(owners) < 2:
+    same = [owner for owner in owners if owner.plugin == plugin]
+    if len(same) < 2:
         return None
-    both = " and ".join(f"{owner.distribution} {owner.version}" for owner in owners)
-    return f"plugin {point.name!r} comes from {both}; uninstall or disable one of these distributions"
+    both = " and ".join(f"{owner.distribution} {owner.version}" for owner in same)
+    return f"plugin {plugin!r} comes from {both}; uninstall or disable one of these distributions"
 
 
 def _import(found: Found, module: str, load: Callable[[], object]) -> Found:
@@ -137,9 +151,9 @@ def forgetting_failed_import(module: str) -> Iterator[None]:
         raise
 
 
-def _incompatibility(dist: metadata.Distribution | None, host_version: str) -> str | None:
+def _incompatibility(requires: Iterable[str], host_version: str) -> str | None:
     """What in the distribution's `Requires-Dist` excludes this mezzotint, or `None`."""
-    for line in (dist.requires or []) if dist else []:
+    for line in requires:
         try:
             requirement = Requirement(line)
         except InvalidRequirement as error:

@@ -113,6 +113,51 @@ def test_a_run_without_generator_resumes_with_the_noise_that_it_began_with(make,
     assert torch.equal(end, again)
 
 
+def test_the_unconditional_prediction_of_a_steps_start_is_there_in_all_of_it_and_is_resumed(make):
+    @solver("both", accuracy_order=1, evals_per_step=2, unconditional=True)
+    def both(s):
+        if s.sigma_next == 0:
+            return s.uncond_denoised
+        return s.denoise(s.x, s.sigma_next) + 2 * s.uncond_denoised
+
+    def answers(x):
+        return {"model_output": torch.tanh(x), "uncond_output": torch.sin(x)}
+
+    def turns(scheduler, x, start, stop):
+        for t in scheduler.timesteps[start:stop]:
+            x = scheduler.step(timestep=t, sample=x, **answers(x)).prev_sample
+        return x
+
+    scheduler = make(both)
+    scheduler.set_timesteps(3)
+    middle = turns(scheduler, torch.ones(1, 1, 2, 2), 0, 3)
+    state = scheduler.state_dict()
+    assert state["unconditional"] is not None
+    end = turns(scheduler, middle, 3, None)
+    resumed = make(both)
+    resumed.load_state_dict(state)
+    assert torch.equal(turns(resumed, middle, 3, None), end)
+
+
+def test_a_solver_that_does_not_declare_it_cannot_see_the_unconditional_prediction(make):
+    secret = solver("secret", accuracy_order=1)(lambda s: s.uncond_denoised)
+    scheduler = make(secret)
+    scheduler.set_timesteps(2)
+    x = torch.ones(1, 1, 2, 2)
+    with pytest.raises(PluginError, match=r"declare @solver\(…, unconditional=True\)"):
+        scheduler.step(x, scheduler.timesteps[0], x, uncond_output=x)
+
+
+def test_a_solver_cannot_write_its_options(make):
+    @solver("writes", accuracy_order=1, gain=1.0)
+    def writes(s):
+        s.options.gain = 2.0
+        return s.x
+
+    with pytest.raises(AttributeError, match="a solver cannot change its option 'gain'"):
+        make(writes).set_timesteps(2)
+
+
 def test_a_state_of_another_solver_is_refused(make, solvers):
     scheduler = make()
     scheduler.set_timesteps(3)
