@@ -34,6 +34,7 @@ _WHERE = {
     "PreprocessorSpec": "plugins.specs",
     "Progress": "pipeline.run",
     "Registry": "plugins.registry",
+    "Request": "pipeline.request",
     "Residuals": "hooks.residuals",
     "Result": "pipeline.result",
     "Run": "pipeline.run",
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
     from .hooks.text_file import TextFile as TextFile
     from .models.loading import load as load
     from .pipeline.pipeline import Pipeline as Pipeline
+    from .pipeline.request import Request as Request
     from .pipeline.result import Result as Result
     from .pipeline.run import Progress as Progress
     from .pipeline.run import Run as Run

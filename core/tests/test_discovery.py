@@ -268,3 +268,14 @@ def test_settings_come_from_the_environment_and_the_file(tmp_path):
     assert settings == Settings(
         {"a": str(path), "b": "MEZZOTINT_DISABLE", "c": "MEZZOTINT_DISABLE"}, frozenset(), strict=True
     )
+
+
+def test_a_misspelt_name_in_the_environment_is_a_warning_with_the_nearest(caplog):
+    settings = Settings({"shedulers": "MEZZOTINT_DISABLE", "gone": "/etc/config.toml"}, frozenset({"emojy"}))
+    sentences = settings.misspelt({"schedulers", "emoji", "mezzotint-emoji"})
+    assert len(sentences) == 2
+    assert "MEZZOTINT_DISABLE names 'shedulers'" in sentences[0]
+    assert "did you mean schedulers?" in sentences[0]
+    assert "MEZZOTINT_PLUGINS names 'emojy'" in sentences[1]
+    Registry.load(settings=settings, entry_points=())
+    assert "names 'shedulers', which is not installed" in caplog.text

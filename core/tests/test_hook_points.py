@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import ClassVar
 
 import pytest
@@ -16,6 +17,7 @@ from mezzotint import (
     Residuals,
     hookimpl,
 )
+from mezzotint.errors import HookReturnError
 from mezzotint.hooks.signatures import hook_points
 from mezzotint.hookspecs import RunHooks
 
@@ -27,6 +29,10 @@ class Recorder(Extension, name="recorder"):
 
     log: ClassVar[list[str]] = []
     reported: ClassVar[list[str]] = []
+
+    @hookimpl
+    def request(self, request, pipe):
+        self.log.append(f"request {request.n}")
 
     @hookimpl
     @contextmanager
@@ -165,6 +171,7 @@ A_STEP = [
     "step_end {i}",
 ]
 FULL_LOG = [
+    "request 2",
     "patch_text_encoder",
     "patch_unet",
     "guidance",
@@ -194,7 +201,8 @@ def test_hook_called_is_told_of_every_call_in_its_order(pipe):
     Recorder.log.clear()
     Recorder.reported.clear()
     pipe("a cat", n=2, use=[Recorder()], **RUN)
-    called = [line.split()[0] for line in Recorder.log if not line.startswith("unpatch")]
+    # There is no run yet when a request is changed, and none to undo a patch in.
+    called = [line.split()[0] for line in Recorder.log if not line.startswith(("unpatch", "request"))]
     reported = [line.split()[0] for line in Recorder.reported]
     # A block is reported when it is through, after what is inside it.
     assert sorted(reported) == sorted(called)
@@ -411,6 +419,41 @@ def test_guidance_may_run_fewer_passes_at_some_steps(pipe):
 
     pipe("a cat", use=[Limited()], **RUN)
     assert counts == [1, 2]
+
+
+def test_request_changes_the_texts_and_brings_extensions_that_join_the_plan(pipe):
+    class Brighten(Extension, name="brighten"):
+        @hookimpl
+        def latents(self, latents):
+            return latents + 1
+
+    class Shout(Extension, name="shout"):
+        @hookimpl
+        def request(self, request):
+            texts = tuple(text.removesuffix("!") for text in request.prompts)
+            return replace(request, prompts=texts, use=(Brighten(),) if texts != request.prompts else ())
+
+    plain = pipe("a cat", **RUN)
+    unchanged = pipe("a cat", use=Shout(), **RUN)
+    changed = pipe("a cat!", use=[Shout()], **RUN)
+    assert torch.equal(unchanged.latents, plain.latents)
+    assert torch.equal(changed.latents, plain.latents + 1)
+    assert changed.recipe["prompt"] == ["a cat"]
+    assert [entry["name"] for entry in changed.recipe["extensions"]] == ["brighten", "shout"]
+    assert "brighten" in pipe.plan("a cat!", use=Shout()).explain()
+    with pipe.using(Shout()):
+        assert torch.equal(pipe("a cat!", **RUN).latents, plain.latents + 1)
+        assert torch.equal(pipe("a cat", **RUN).latents, plain.latents)
+
+
+def test_a_request_that_is_none_is_refused_by_name(pipe):
+    class Wrong(Extension, name="wrong"):
+        @hookimpl
+        def request(self, request):
+            return "a cat"
+
+    with pytest.raises(HookReturnError, match=r"wrong.*a Request: dataclasses.replace"):
+        pipe("a cat", use=[Wrong()], **RUN)
 
 
 def test_make_scheduler_replaces_the_scheduler(pipe):

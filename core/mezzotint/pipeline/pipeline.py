@@ -231,9 +231,7 @@ class Pipeline:
                 "this pipeline is in the middle of a run; load a second one to run inside a hook"
             )
 
-    def _asked(
-        self, request: Request, use: Extension | Sequence[Extension]
-    ) -> tuple[Request, Plan]:
+    def _asked(self, request: Request, use: Extension | Sequence[Extension]) -> tuple[Request, Plan]:
         """The request after the extensions' changes, and the plan of it with the extensions that it brings."""
         plan = self._plan(request, use)
         changed = Calls(plan).request(request, self)

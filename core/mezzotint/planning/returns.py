@@ -10,6 +10,7 @@ from ..errors import HookReturnError
 from ..hooks.blocks import Block, BlockOutput
 from ..hooks.conditioning import Conditioning, Pass
 from ..hooks.residuals import Residuals
+from ..pipeline.request import Request
 
 if TYPE_CHECKING:
     from .plan import Entry
@@ -215,6 +216,13 @@ def _check_token_set(entry: Entry, answer: Any, query: Any, layer: Block) -> Any
             raise _wrong(
                 entry, f"a {name} of shape {_show(tensor.shape)}", f"({len(query)}, tokens, {width})", where
             )
+    return answer
+
+
+def check_request(entry: Entry, answer: Any) -> Request:
+    """A request."""
+    if not isinstance(answer, Request):
+        raise _wrong(entry, _kind(answer), "a Request: dataclasses.replace(request, …)")
     return answer
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from ..scheduling import SchedulerProvided
 
 Spec = TypeVar("Spec")
+logger = logging.getLogger("mezzotint")
 
 
 @dataclass(frozen=True)
@@ -129,11 +131,15 @@ class Registry:
         settings = settings or read_settings()
         registry = cls()
         points = installed_entry_points() if entry_points is None else entry_points
+        names: set[str] = set()
         for found in discover(points, settings, __version__):
+            names |= {found.owner.plugin, found.owner.distribution or found.owner.plugin}
             row = found.row or registry._try(found)
             registry.rows.append(row)
             if row.state is State.FAILED and settings.strict:
                 raise PluginError(f"{row.owner} failed to load: {row.cause}") from row.error
+        for sentence in settings.misspelt(names):
+            logger.warning("%s", sentence)
         tied = set(registry.conflicts())
         for plugin in (plugins,) if isinstance(plugins, str | Path) else plugins:
             found = given(plugin)

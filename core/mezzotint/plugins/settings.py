@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import MezzotintError
+from ..errors import MezzotintError, suggest
+
+DISABLE, ONLY = "MEZZOTINT_DISABLE", "MEZZOTINT_PLUGINS"
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,22 @@ class Settings:
             if _canonical(name) in names:
                 return f"disabled by {who}"
         if self.only is not None and not names & {_canonical(name) for name in self.only}:
-            return "not in MEZZOTINT_PLUGINS"
+            return f"not in {ONLY}"
         return None
+
+    def misspelt(self, installed: Collection[str]) -> list[str]:
+        """A sentence for each name in the environment that is neither a plugin nor a distribution of `installed`.
+
+        Names in the file may be of what is not installed any more.
+        """
+        known = {_canonical(name) for name in installed}
+        given = [(DISABLE, name) for name, who in self.disabled.items() if who == DISABLE]
+        given += [(ONLY, name) for name in sorted(self.only or ())]
+        return [
+            f"{variable} names {name!r}, which is not installed; {suggest(name, installed)}"
+            for variable, name in given
+            if _canonical(name) not in known
+        ]
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -48,8 +64,8 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     """
     path = config_path(environ)
     disabled = {name: str(path) for name in read_disabled(path)}
-    disabled |= dict.fromkeys(_split(environ.get("MEZZOTINT_DISABLE", "")), "MEZZOTINT_DISABLE")
-    only = environ.get("MEZZOTINT_PLUGINS")
+    disabled |= dict.fromkeys(_split(environ.get(DISABLE, "")), DISABLE)
+    only = environ.get(ONLY)
     return Settings(
         disabled,
         None if only is None else frozenset(_split(only)),
