@@ -5,13 +5,13 @@
 FOLDER is the working folder of the emoji recipe (`python -m mezzotint_emoji.recipe data --work FOLDER`). Each scene
 puts two of its drawings next to, above or on each other, so that the box of each object is known. Two games:
 
-* composed: the scene itself is encoded, noised to the middle of the schedule, and denoised under its caption; a map
-  points right if its highest pixel lies in the object's box.
+* composed: the scene itself is encoded, noised to the middle of the schedule (`--from 0.5`), and denoised under its
+  caption; a map points right if its highest pixel lies in the object's box.
 * generated: the caption alone makes a picture, where one object is to the left and one to the right; right is the
   half of the picture that the caption says. This also counts the pictures that do not do as they are told.
 
-Beside the mean over layers, heads and steps (`--attention-maps`): what each single layer gives at one step, the
-middle one of those that run. Intervals are 95 %, by bootstrap over scenes.
+Beside what `--attention-maps` gives: the mean of plain probabilities over layers, heads and steps, as DAAM has it, and
+what each single layer gives at one step, the middle one of those that run. Intervals are 95 %, by bootstrap over scenes.
 """
 
 from __future__ import annotations
@@ -61,6 +61,9 @@ def main() -> int:
     parser.add_argument("--scenes", type=int, default=100)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--from", dest="begin", type=float, default=0.5, help="where scenes enter the schedule"
+    )
     parser.add_argument("--save", type=Path, help="also save the first overlays in this folder")
     options = parser.parse_args()
     print(describe_machine())
@@ -73,11 +76,11 @@ def main() -> int:
     print(
         f"{len(pairs)} scenes, {2 * len(pairs)} words; boxes cover {100 * area:.0f} % of the picture on average\n"
     )
-    print("composed: pointing right at noise half way")
-    report(play(pipe, pairs, options.steps, composed=True, save=options.save))
+    print(f"composed: pointing right, from {options.begin:g} of the schedule on")
+    report(play(pipe, pairs, options.steps, begin=options.begin, save=options.save))
     sided = [pair for pair in pairs if pair.relation in SIDE_BY_SIDE]
     print(f"\ngenerated: in the right half ({len(sided)} scenes; chance is 50 %)")
-    report(play(pipe, sided, options.steps, composed=False, save=options.save))
+    report(play(pipe, sided, options.steps, begin=None, save=options.save))
     return 0
 
 
@@ -102,13 +105,14 @@ def scenes(composer: Composer, count: int, random: np.random.Generator) -> Itera
 
 
 class FromPicture(Extension, name="from-picture"):
-    """Start from a picture at the noise of the middle of the schedule."""
+    """Start from a picture, noised to a place in the schedule."""
 
     picture: Image.Image
+    begin: float
 
     @hookimpl
     def timesteps(self, timesteps, run):  # type: ignore[no-untyped-def]
-        tail = timesteps[len(timesteps) // 2 :]
+        tail = timesteps[round(self.begin * len(timesteps)) :]
         run.state(self, dict)["first"] = tail[:1]
         return tail
 
@@ -121,38 +125,47 @@ class FromPicture(Extension, name="from-picture"):
 
 
 def play(
-    pipe: mezzotint.Pipeline, pairs: Sequence[Pair], steps: int, *, composed: bool, save: Path | None
+    pipe: mezzotint.Pipeline, pairs: Sequence[Pair], steps: int, *, begin: float | None, save: Path | None
 ) -> Mapping[str, list[tuple[bool, bool]]]:
-    """For each kind of map, whether it points right at both objects of each scene."""
+    """For each kind of map, whether it points right at both objects of each scene.
+
+    Args:
+        begin: where the scene's picture enters the schedule; `None` makes a new one from the caption.
+    """
     layers = [name for name in pipe._places[1] if name.endswith("attn2")]
     hits: dict[str, list[tuple[bool, bool]]] = {}
     for number, pair in enumerate(pairs):
-        count = steps - steps // 2 if composed else steps
+        count = steps if begin is None else steps - round(begin * steps)
         # The middle one of the steps that run; wider than it, so that rounding cannot miss it.
         middle = {"start": (count // 2 - 0.5) / count, "end": (count // 2 + 0.5) / count}
         words = list(pair.names)
-        kinds = {"mean of all (--attention-maps)": AttentionMaps(words=words)}
-        kinds |= {
-            f"{layer}, one step": AttentionMaps(words=words, layers=layer, **middle) for layer in layers
+        kinds = {
+            "--attention-maps": AttentionMaps(words=words),
+            "mean of probabilities": AttentionMaps(words=words, standardize=False),
         }
-        start = [FromPicture(picture=pair.picture)] if composed else []
+        for layer in layers:
+            one = AttentionMaps(words=words, standardize=False, layers=layer, **middle)
+            kinds[f"one step of {layer}"] = one
+        start = [] if begin is None else [FromPicture(picture=pair.picture, begin=begin)]
         result = pipe(
             pair.caption,
             steps=steps,
             seed=number,
-            guidance=1.0 if composed else None,
+            guidance=None if begin is None else 1.0,
             use=[*start, *kinds.values()],
         )
         for position, kind in enumerate(kinds):
             label = "attention-maps" if position == 0 else f"attention-maps#{position + 1}"
             (maps,) = result.outputs[label]["maps"]
-            boxes = pair.boxes if composed else halves(pair.relation)
+            boxes = halves(pair.relation) if begin is None else pair.boxes
             hits.setdefault(kind, []).append(
                 tuple(points_into(maps[name], box) for name, box in zip(pair.names, boxes, strict=True))  # type: ignore[arg-type]
             )
         if save is not None and number < 12:
             save.mkdir(parents=True, exist_ok=True)
-            _sheet(pair, result).save(save / f"{'composed' if composed else 'generated'}-{number:02}.png")
+            _sheet(pair, result).save(
+                save / f"{'generated' if begin is None else 'composed'}-{number:02}.png"
+            )
     return hits
 
 

@@ -3,7 +3,8 @@
     python benchmarks/controlnet_step.py [--pairs 20] [--steps 6]
 
 Prints for each number of networks the median of the per-pair ratios mezzotint / diffusers with its 95 %
-bootstrap interval, and how the time grows with the number of networks. The models are random; the latents
+bootstrap interval, and how the time grows with the number of networks. Times are CPU seconds of the process,
+so that other work on the machine counts less. The models are random; the latents
 of both sides are compared first and are equal bit for bit.
 """
 
@@ -13,6 +14,7 @@ import argparse
 import copy
 import statistics
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ import torch
 from machine import describe_machine
 from mezzotint_controlnet import ControlNet
 from PIL import Image
-from plain_run import bootstrap, measure, random_model
+from plain_run import bootstrap, random_model
 
 HINT = (16, 32)
 """Channels of the networks' picture embedding; one stage less than Stable Diffusion's, as the VAE has."""
@@ -57,6 +59,21 @@ def main() -> None:
     for name, which in (("mezzotint", 0), ("diffusers", 1)):
         growth = ", ".join(f"{count}: {seconds[count][which] / seconds[0][which]:.2f}" for count in (1, 2))
         print(f"{name}, times a run without ControlNet: {growth}")
+
+
+def measure(
+    ours: Callable[[], object], theirs: Callable[[], object], pairs: int
+) -> tuple[list[float], tuple[float, float]]:
+    """Per-pair ratios of CPU seconds, the order within a pair alternating, and both medians."""
+    times: dict[str, list[float]] = {"ours": [], "theirs": []}
+    for pair in range(pairs):
+        order = [("ours", ours), ("theirs", theirs)]
+        for name, run in order if pair % 2 else order[::-1]:
+            start = time.process_time()
+            run()
+            times[name].append(time.process_time() - start)
+    ratios = [a / b for a, b in zip(times["ours"], times["theirs"], strict=True)]
+    return ratios, (statistics.median(times["ours"]), statistics.median(times["theirs"]))
 
 
 def random_controlnet(pipe: mezzotint.Pipeline, folder: Path, seed: int) -> Path:

@@ -170,7 +170,9 @@ def measure(asked: Asked, pixels: np.ndarray, data: Data, judge: Judge) -> dict[
         same = np.flatnonzero(styles == picture.style)
         nearest = bases[same][(real[same] @ image).argsort(descending=True).numpy()]
         pictures.append(int(np.flatnonzero(nearest == picture.base)[0]))
-    ranks = {"names": np.array(names), "pictures": np.array(pictures)}
+    ranks = {"names": np.array(names)}
+    if pixels is not asked.real:
+        ranks["pictures"] = np.array(pictures)
     return {f"R@{k} {of}": values < k for of, values in ranks.items() for k in (1, 5)}
 
 

@@ -130,7 +130,9 @@ def ours(model: str, pictures: Path, batch_size: int, cache: str) -> Iterator[No
     with (
         tempfile.TemporaryDirectory() as folder,
         attached_lora(pipe, settings) as lora,
-        Training(lora, prepare(pictures, settings, pipe), Path(folder) / "a.safetensors", Path(folder) / "a") as training,
+        Training(
+            lora, prepare(pictures, settings, pipe), Path(folder) / "a.safetensors", Path(folder) / "a"
+        ) as training,
     ):
         training.begin(resume=False)
         batches = training.batches.ahead(training._draws())
@@ -153,7 +155,9 @@ def diffusers_loop(model: str, pictures: Path, batch_size: int) -> Iterator[None
     accelerator = Accelerator(cpu=True)
     for network in (unet, vae, text_encoder):
         network.requires_grad_(False)
-    unet.add_adapter(LoraConfig(r=RANK, lora_alpha=RANK, init_lora_weights="gaussian", target_modules=TARGETS))
+    unet.add_adapter(
+        LoraConfig(r=RANK, lora_alpha=RANK, init_lora_weights="gaussian", target_modules=TARGETS)
+    )
     cast_training_params(unet)
     lora_layers = [p for p in unet.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(lora_layers, lr=RATE, betas=(0.9, 0.999), weight_decay=1e-2, eps=1e-8)
@@ -225,13 +229,19 @@ class FolderOfPictures(torch.utils.data.Dataset):
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         image = Image.open(self.paths[index]).convert("RGB")
         scale = self.side / min(image.size)
-        image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BILINEAR)
+        image = image.resize(
+            (round(image.width * scale), round(image.height * scale)), Image.Resampling.BILINEAR
+        )
         left, top = (image.width - self.side) // 2, (image.height - self.side) // 2
         image = image.crop((left, top, left + self.side, top + self.side))
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).float().div(255).sub(0.5).div(0.5)
         caption = self.paths[index].with_suffix(".txt").read_text()
         ids = self.tokenizer(  # type: ignore[operator]
-            caption, max_length=self.tokenizer.model_max_length, padding="max_length", truncation=True, return_tensors="pt"
+            caption,
+            max_length=self.tokenizer.model_max_length,
+            padding="max_length",
+            truncation=True,
+            return_tensors="pt",
         ).input_ids[0]
         return {"pixel_values": pixels, "input_ids": ids}
 

@@ -25,6 +25,7 @@ import mezzotint
 import torch
 from machine import describe_machine
 from mezzotint.errors import MezzotintError
+from mezzotint.scheduling import make_scheduler
 from mezzotint.testing.conformance import CHECKS, check_scheduler, check_solver
 from mezzotint.testing.conformance.drive import first_sample, frame_of, perfect_model, turns
 from mezzotint.testing.conformance.problems import MIXTURE
@@ -35,6 +36,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 DATA = DOCS / "scheduler-table.json"
 PAGE = DOCS / "scheduler-table.md"
 EVALUATIONS = (5, 10, 20, 50)
+"""At which errors are compared."""
 PROMPTS = ("3d render of a ghost", "line drawing of a rocket")
 REFERENCE_STEPS = 1000
 SAMPLES = 512
@@ -112,6 +114,13 @@ def main() -> None:
     PAGE.write_text(page(data))
 
 
+@cache
+def registry() -> Any:
+    """All plugins, loaded once."""
+    return mezzotint.Registry.load()
+
+
+@cache
 def subjects() -> Mapping[str, Mapping[str, Any]]:
     """Row → the options that go with it."""
     rows: dict[str, Mapping[str, Any]] = {spec.name: {} for spec in SOLVERS}
@@ -130,7 +139,16 @@ def scheduler(row: str, like: Any, spacing: str = "trailing") -> Any:
     Raises:
         RequestError: a class of diffusers that has no such spacing.
     """
-    return mezzotint.scheduler(row.split(" ")[0], spacing, like=like, **subjects()[row])
+    known = registry()
+    return make_scheduler(
+        row.split(" ")[0],
+        spacing=spacing,
+        like=like,
+        schedulers=known.schedulers,
+        families=known.families,
+        spacings=known.spacings,
+        options=subjects()[row],
+    )
 
 
 def analytic(row: str) -> dict[str, Any]:
@@ -201,7 +219,7 @@ def mixture_error(row: str, spacing: str, evaluations: int, random: bool) -> flo
     except (ValueError, IndexError, MezzotintError):
         return None
     if random:
-        exact, end = _quantiles(len(noise)), end.flatten().sort().values
+        exact, end = _quantiles(noise.numel()), end.flatten().sort().values
     else:
         exact = MIXTURE.solution(begun, sigma, 1e-9).flatten()
     error = float((end.flatten() - exact).square().mean().sqrt() / exact.std())
@@ -227,9 +245,11 @@ def _mixture_end(
 
 
 def _noise(count: int) -> torch.Tensor:
-    """Standard normal quantiles (count, 1, 1, 1), in an order that is no order."""
+    """Standard normal quantiles (1, 1, 1, count), in an order that is no order."""
     quantiles = torch.special.ndtri((torch.arange(count, dtype=torch.float64) + 0.5) / count)
-    return quantiles[torch.randperm(count, generator=torch.Generator().manual_seed(0))].reshape(-1, 1, 1, 1)
+    shuffled = quantiles[torch.randperm(count, generator=torch.Generator().manual_seed(0))]
+    # One picture: a seed a sample would cost more than the run.
+    return shuffled.reshape(1, 1, 1, -1)
 
 
 def _quantiles(count: int) -> torch.Tensor:

@@ -28,6 +28,7 @@ END = "<!-- end of the generated part -->"
 
 FIRING: Mapping[str, tuple[str, ...]] = {
     "Once, when the plugin loads": tuple(hook_points(Providers)),
+    "Once a run, before its plan is final": ("request",),
     "Once, when the extension is attached: by `pipe.using(…)`, else by the run": (
         "patch_text_encoder",
         "patch_unet",

@@ -115,6 +115,44 @@ def test_a_text_encoder_of_another_width_is_refused(folder, tmp_path):
         open_folder(other, torch.float32)
 
 
+def with_words_in(folder, tmp_path, content):
+    """A tokenizer as IF ships it: its vocabulary in SentencePiece's format alone."""
+    model = shutil.copytree(folder, tmp_path / "model")
+    shutil.rmtree(model / "tokenizer")
+    (model / "tokenizer").mkdir()
+    (model / "tokenizer" / "spiece.model").write_bytes(content)
+    config = {"tokenizer_class": "T5Tokenizer", "extra_ids": 0, "model_max_length": 77}
+    (model / "tokenizer" / "tokenizer_config.json").write_text(json.dumps(config))
+    return model
+
+
+def test_a_tokenizer_in_sentencepieces_format_is_opened(folder, tmp_path):
+    pytest.importorskip("sentencepiece")
+    from sentencepiece import sentencepiece_model_pb2
+
+    words = sentencepiece_model_pb2.ModelProto()
+    words.trainer_spec.model_type = words.trainer_spec.UNIGRAM
+    words.trainer_spec.unk_id = 2
+    kinds = {"<unk>": 2, "<pad>": 3, "</s>": 3}
+    for piece in ("<pad>", "</s>", "<unk>", "▁", "▁a", *"abcdefghijklmnopqrstuvwxyz"):
+        words.pieces.add(piece=piece, score=-1.0, type=kinds.get(piece, 1))
+    pipe = tiny_pipeline(with_words_in(folder, tmp_path, words.SerializeToString()))
+    pieces = pipe.tokenizer.convert_ids_to_tokens(pipe.tokenizer("a cat").input_ids)
+    assert pieces == ["▁a", "▁", "c", "a", "t", "</s>"]
+
+
+def test_a_tokenizer_whose_library_is_missing_says_which(folder, tmp_path, monkeypatch):
+    def fail(*args, **options):
+        raise ImportError("tiktoken is required")
+
+    monkeypatch.setattr("mezzotint.models.loading.find_spec", lambda name: None)
+    monkeypatch.setattr("transformers.T5Tokenizer.from_pretrained", fail)
+    with pytest.raises(
+        ModelError, match="has its words in spiece.model, which needs a library: pip install sentencepiece"
+    ):
+        open_folder(with_words_in(folder, tmp_path, b""), torch.float32)
+
+
 def test_what_encodes_pictures_works_on_pixels(folder):
     vae = tiny_pipeline(folder).vae
     picture = torch.rand(1, 3, 4, 4)

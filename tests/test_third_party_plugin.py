@@ -3,63 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import sysconfig
-import venv
 from pathlib import Path
 
 import pytest
+from scratch_environment import Scratch, build_wheel
 
 PROJECT = Path(__file__).parent / "third_party" / "mezzotint-afterglow"
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [
-        "-m",
-        "pip",
-        "wheel",
-        "--quiet",
-        "--no-deps",
-        "--no-build-isolation",
-        "--wheel-dir",
-        str(folder),
-    ]
-    subprocess.run([sys.executable, *command, str(PROJECT)], check=True)
-    (built,) = folder.glob("*.whl")
-    return built
-
-
-class Scratch:
-    """An environment of its own that sees the packages of this one."""
-
-    def __init__(self, folder: Path) -> None:
-        venv.create(folder, with_pip=False, symlinks=True)
-        self.python = folder / "bin" / "python"
-        site_packages = next(folder.glob("lib/python*/site-packages"))
-        here = sysconfig.get_paths()["purelib"]
-        (site_packages / "outer.pth").write_text(f"import site; site.addsitedir({here!r})\n")
-        self.environ = {**os.environ, "MEZZOTINT_CONFIG": str(folder / "config.toml"), "HF_HUB_OFFLINE": "1"}
-
-    def run(self, *arguments: str, code: int = 0) -> str:
-        done = subprocess.run(
-            [str(self.python), *arguments], env=self.environ, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == code, f"{arguments}\n{done.stdout}\n{done.stderr}"
-        return done.stdout
-
-    def pip(self, *arguments: str) -> None:
-        subprocess.run(
-            [sys.executable, "-m", "pip", "--python", str(self.python), *arguments],
-            check=True,
-            capture_output=True,
-        )
-
-    def mezzotint(self, *arguments: str, code: int = 0) -> str:
-        return self.run("-m", "mezzotint", *arguments, code=code)
+    return build_wheel(PROJECT, tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="module")

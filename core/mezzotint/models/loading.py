@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -171,6 +172,11 @@ def _load_component(folder: Path, name: str, cls: Any, dtype: torch.dtype) -> An
         with _quiet_transformers():
             component = cls.from_pretrained(str(folder / name), **options)
     except Exception as error:
+        if (folder / name / "spiece.model").is_file() and find_spec("sentencepiece") is None:
+            # transformers guesses another library.
+            raise ModelError(
+                f"{folder / name} has its words in spiece.model, which needs a library: pip install sentencepiece"
+            ) from error
         raise ModelError(f"{folder / name} cannot be opened as {cls.__name__}: {error}") from error
     return component.eval() if hasattr(component, "eval") else component
 

@@ -35,7 +35,7 @@ def denoise(run: Run, calls: Calls, on_step: Callable[[Run, Tensor], None]) -> T
     chosen = calls.make_scheduler(run)
     scheduler: Any = pipe.make_scheduler(request) if chosen is None else chosen
     run.scheduler = scheduler
-    set_timesteps(scheduler, request.steps, pipe.device)
+    set_timesteps(scheduler, request.steps, pipe.device, request.seeds)
     timesteps = scheduler.timesteps
     if calls.acts("timesteps"):
         timesteps = apply_interval(scheduler, timesteps, calls.timesteps(timesteps, scheduler, run))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,12 +12,18 @@ from torch import Tensor
 from ..errors import RequestError
 
 
-def set_timesteps(scheduler: Any, steps: int, device: torch.device) -> None:
+def set_timesteps(scheduler: Any, steps: int, device: torch.device, seeds: Sequence[int]) -> None:
     """Lay out a run of so many steps.
+
+    Args:
+        seeds: one an image, for schedulers that draw noise apart from the run's generators.
 
     Raises:
         RequestError: the scheduler refuses the number.
     """
+    if getattr(scheduler, "noise_sampler_seed", 0) is None:
+        # diffusers' DPMSolverSDEScheduler would draw from torch's global generator.
+        scheduler.noise_sampler_seed = list(seeds)
     try:
         scheduler.set_timesteps(steps, device=device)
     except (ValueError, IndexError, ZeroDivisionError) as error:

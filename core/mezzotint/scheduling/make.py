@@ -135,7 +135,9 @@ def _with_flags(
     changes = {} if spacing is None else spacing_flags(type(scheduler), spacing, config)
     if not changes and (not check or not options):
         return scheduler
-    return make({**config, **changes}, options)
+    # diffusers keeps here which settings were left to the class, and ignores what the config has for them.
+    left = [name for name in config.get("_use_default_values", ()) if name not in {*changes, *options}]
+    return make({**config, **changes, "_use_default_values": left}, options)
 
 
 def _check_kind(option: str, value: Any, default: Any) -> None:

@@ -138,6 +138,57 @@ def test_unknown_names_say_what_there_is(named, name, spacing_name, message):
         named(name, spacing_name)
 
 
+@pytest.mark.parametrize(
+    ("name", "spacing_name", "like", "message"),
+    [
+        (5, None, None, "a scheduler is given by its name, such as 'euler' .* not as 5"),
+        (None, None, None, "not as None"),
+        ("euler-like", 7, None, "spacing= takes a name, such as 'karras', or what @spacing returns, not 7"),
+        ("euler-like", "geometric", 3.0, "like= takes a scheduler or its config, not 3.0"),
+    ],
+)
+def test_arguments_of_the_wrong_kind_are_one_sentence(named, name, spacing_name, like, message):
+    with pytest.raises(RequestError, match=message):
+        named(name, spacing_name, like=like)
+
+
+def test_a_pipeline_is_no_scheduler_and_the_sentence_says_which_part_is(named):
+    class Pipeline:
+        scheduler = diffusers.DDIMScheduler()
+
+    with pytest.raises(RequestError, match=r"like= takes pipe.scheduler, not Pipeline"):
+        named("euler-like", like=Pipeline())
+
+
+def test_solver_and_spacing_may_be_given_themselves(named, solvers, spacings):
+    made = named(solvers["everything"], spacings["geometric"])
+    assert (made.solver, made.spacing) == (solvers["everything"], spacings["geometric"])
+    with pytest.raises(RequestError, match="spacing= 'geometric' goes with a solver"):
+        named("diffusers:DDIMScheduler", spacings["geometric"])
+
+
+def test_without_a_name_it_is_the_class_of_the_model_with_another_spacing(named):
+    like = diffusers.EulerDiscreteScheduler()
+    made = named(None, "karras", like=like)
+    assert type(made) is diffusers.EulerDiscreteScheduler
+    assert made.config.use_karras_sigmas is True
+    solved = named(None, "geometric", like=named("everything", like=like))
+    assert (solved.solver.name, solved.spacing.name) == ("everything", "geometric")
+
+
+def test_without_plugins_an_unknown_name_says_what_brings_some():
+    def bare(name, spacing=None):
+        return make_scheduler(name, spacing=spacing, schedulers={}, families={}, spacings={})
+
+    with pytest.raises(
+        UnknownNameError, match="no scheduler named 'euler'; .*pip install mezzotint-schedulers"
+    ):
+        bare("euler")
+    like = diffusers.DDIMScheduler()
+    with pytest.raises(RequestError, match="DDIMScheduler cannot take the spacing 'karas'; it takes leading"):
+        make_scheduler(None, spacing="karas", like=like, schedulers={}, families={}, spacings={})
+
+
 def test_a_plain_name_means_the_default_dialect_and_two_defaults_are_an_error(named):
     @spacing("steps@one", default=True)
     def one(n, schedule):
@@ -188,6 +239,13 @@ def test_a_spacing_becomes_flags_of_a_diffusers_class(named, spacing_name, flags
 def test_a_spacing_that_a_class_lacks_is_refused(named, name, spacing_name, message):
     with pytest.raises(RequestError, match=message):
         named(name, spacing_name, like=SD)
+
+
+def test_what_the_models_scheduler_left_to_its_class_can_be_changed(named):
+    """diffusers drops settings that a config names as left to the class, whatever their value is."""
+    like = diffusers.EulerDiscreteScheduler()
+    made = named("diffusers:EulerDiscreteScheduler", "karras", like=like, beta_end=0.03)
+    assert (made.config.use_karras_sigmas, made.config.beta_end) == (True, 0.03)
 
 
 def test_options_of_a_diffusers_class_are_its_arguments(named):

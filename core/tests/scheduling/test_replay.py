@@ -346,6 +346,15 @@ def test_nan_from_the_model_names_solver_and_step(make, turns):
         list(turns(scheduler, torch.ones(1, 1, 2, 2), model=lambda x, t: x / (next(calls) < 4)))
 
 
+def test_infinity_from_the_model_is_as_bad(make, solvers):
+    scheduler = make(solvers["euler-like"])
+    scheduler.set_timesteps(2)
+    x = torch.ones(1, 1, 2, 2)
+    answer = torch.tensor([[[[1.0, 2.0], [float("inf"), -float("inf")]]]])
+    with pytest.raises(RequestError, match="not finite in step 1 of 2"):
+        scheduler.step(answer, scheduler.timesteps[0], x)
+
+
 def test_a_solver_that_asks_where_the_sample_says_is_named(make, turns):
     @solver("adaptive", accuracy_order=1, evals_per_step=2)
     def adaptive(s):

@@ -27,7 +27,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def pipe(tiny_model: Path):
     from mezzotint.testing import tiny_pipeline
 

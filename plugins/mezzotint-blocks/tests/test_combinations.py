@@ -142,9 +142,8 @@ def test_terms_of_guidance_act_in_their_order_whatever_the_order_of_use(pipe):
         "cfg-rescale",
         "dynamic-thresholding",
     ]
-    results = [pipe("a cat", use=list(order), **RUN).latents for order in itertools.permutations(used, 4)][
-        ::5
-    ]
+    orders = list(itertools.permutations(used))[::7]
+    results = [pipe("a cat", use=list(order), **{**RUN, "steps": 2}).latents for order in orders]
     assert all(torch.equal(one, results[0]) for one in results)
 
 
@@ -161,11 +160,8 @@ def test_maps_tokens_low_rank_and_pag_combine(pipe):
     plain = pipe("a cat", use=[AttentionMaps()], **RUN).outputs["attention-maps"]["maps"][0]["cat"]
     assert heat.shape == plain.shape == (16, 16)
     assert not torch.allclose(heat, plain)
-    orders = [
-        pipe("a cat", use=[*order], **RUN).latents
-        for order in itertools.permutations([AttentionMaps(), *others], 4)
-    ][::5]
-    assert all(torch.equal(one, watched.latents) for one in orders)
+    for order in list(itertools.permutations([AttentionMaps(), *others]))[::7]:
+        assert torch.equal(pipe("a cat", use=list(order), **RUN).latents, watched.latents)
 
 
 def test_pag_with_a_low_rank_addition_is_that_of_diffusers(pipe, stock):

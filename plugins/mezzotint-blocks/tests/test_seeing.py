@@ -24,7 +24,7 @@ def test_looking_changes_no_bit(pipe, extension):
     assert [image.tobytes() for image in watched.images] == [image.tobytes() for image in plain.images]
 
 
-def by_hand(pipe, prompt, tokens, layers, **run):
+def by_hand(pipe, prompt, tokens, layers, standardize, **run):
     """Mean over heads, layers and steps of the attention to tokens, computed from queries and keys."""
     sums, count, handles = 0, 0, []
 
@@ -35,10 +35,14 @@ def by_hand(pipe, prompt, tokens, layers, **run):
             attn.head_to_batch_dim(attn.to_q(hidden_states)), attn.head_to_batch_dim(attn.to_k(context))
         )
         positive = scores.view(len(hidden_states), attn.heads, *scores.shape[1:])[len(hidden_states) // 2 :]
-        heat = positive.mean(1)[..., tokens].mean(-1)
+        heads = positive[..., tokens].mean(-1)
+        if standardize:
+            heads = (heads - heads.mean(2, keepdim=True)) / heads.std(2, keepdim=True, correction=0)
+        heat = heads.mean(1)
         side = int(heat.shape[1] ** 0.5)
         heat = heat.view(len(heat), 1, side, side)
-        sums = sums + torch.nn.functional.interpolate(heat, (16, 16), mode="bicubic").clamp_min(0)[:, 0]
+        large = torch.nn.functional.interpolate(heat, (16, 16), mode="bicubic")
+        sums = sums + large.clamp(heat.amin((2, 3), keepdim=True), heat.amax((2, 3), keepdim=True))[:, 0]
         count += 1
 
     for name, module in pipe.unet.named_modules():
@@ -52,14 +56,17 @@ def by_hand(pipe, prompt, tokens, layers, **run):
     return sums / count
 
 
+@pytest.mark.parametrize("standardize", [True, False])
 @pytest.mark.parametrize("layers", [("up_blocks", "mid_block", "down_blocks"), ("up_blocks.1",)])
-def test_a_map_is_the_mean_attention_of_the_words_tokens(pipe, layers):
+def test_a_map_is_the_mean_attention_of_the_words_tokens(pipe, layers, standardize):
     # Each letter is a token: "a", " cat" is 2 to 4.
-    expected = by_hand(pipe, "a cat", [2, 3, 4], layers, n=2, **RUN)
+    expected = by_hand(pipe, "a cat", [2, 3, 4], layers, standardize, n=2, **RUN)
     chosen = {} if len(layers) > 1 else {"layers": "up.1.**.attn2"}
-    maps = pipe("a cat", n=2, use=[AttentionMaps(**chosen)], **RUN).outputs["attention-maps"]["maps"]
+    extension = AttentionMaps(standardize=standardize, **chosen)
+    maps = pipe("a cat", n=2, use=[extension], **RUN).outputs["attention-maps"]["maps"]
     assert [list(of_image) for of_image in maps] == [["cat"], ["cat"]]
-    torch.testing.assert_close(torch.stack([of_image["cat"] for of_image in maps]), expected)
+    made = torch.stack([of_image["cat"] for of_image in maps])
+    torch.testing.assert_close(made, expected, atol=1e-4 if standardize else 1e-6, rtol=1e-4)
 
 
 def test_maps_are_of_each_images_own_prompt_and_of_the_chosen_steps(pipe):

@@ -42,4 +42,10 @@ def extensions() -> Sequence[type[Extension]]:
 @hookimpl
 def commands() -> Sequence[CommandSpec]:
     """`mezzotint textual-inversion …`."""
-    return []
+    return [
+        CommandSpec(
+            "textual-inversion train",
+            "mezzotint_conditioning.textual_inversion.training.command:command",
+            "Learn a word from pictures.",
+        )
+    ]

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from mezzotint import Conditioning, Extension, Field, hookimpl
 
+from .recorded_files import digests
+
 if TYPE_CHECKING:
     from mezzotint import Run
 
@@ -19,6 +21,10 @@ class CLIP(Extension, name="clip"):
     )
     chunks: bool = Field(True, description="long prompts in chunks of 75 tokens; otherwise they are cut off")
 
+    def files(self) -> dict[str, str]:
+        """SHA-256 of the other encoder."""
+        return digests(dict(self))
+
     @hookimpl
     def encode_prompt(self, prompts: list[str], run: Run) -> Conditioning:
         """Embeddings, all prompts of the run equally long."""
@@ -27,7 +33,7 @@ class CLIP(Extension, name="clip"):
         from .clip_chunks import encode_chunks
         from .text_encoders import text_encoder_of
 
-        clip = text_encoder_of(run.pipe, self.encoder, "CLIP")
+        clip = text_encoder_of(run.pipe, self, "CLIP")
 
         def chunked(text: str) -> list:
             return make_chunks([Fragment(text)], clip.tokenizer)[: None if self.chunks else 1]

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from mezzotint import Conditioning, Extension, Field, hookimpl
 from mezzotint.errors import RequestError
 
+from .recorded_files import digests
+
 if TYPE_CHECKING:
     from mezzotint import Run
 
@@ -28,12 +30,16 @@ class T5(Extension, name="t5"):
     )
     mask_padding: bool = Field(False, description="whether the U-Net does not see the padding either")
 
+    def files(self) -> dict[str, str]:
+        """SHA-256 of the other encoder."""
+        return digests(dict(self))
+
     @hookimpl
     def encode_prompt(self, prompts: list[str], run: Run) -> Conditioning:
         """Embeddings (prompts, tokens, dim)."""
         from .text_encoders import text_encoder_of
 
-        t5 = text_encoder_of(run.pipe, self.encoder, "T5")
+        t5 = text_encoder_of(run.pipe, self, "T5")
         texts = _cleaned(prompts) if self.clean else [text.lower().strip() for text in prompts]
         inputs = t5.tokenizer(
             texts, padding="max_length", max_length=self.tokens, truncation=True, return_tensors="pt"

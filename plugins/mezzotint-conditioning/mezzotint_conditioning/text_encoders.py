@@ -11,6 +11,9 @@ from mezzotint.errors import ModelError
 if TYPE_CHECKING:
     from mezzotint import Pipeline
 
+    from .clip import CLIP
+    from .t5 import T5
+
 
 @dataclass(frozen=True, eq=False)
 class TextEncoder:
@@ -20,16 +23,17 @@ class TextEncoder:
     tokenizer: Any
 
 
-def text_encoder_of(pipe: Pipeline, folder: Path | None, kind: str) -> TextEncoder:
-    """The model's own encoder, or one from a folder, opened once for a pipeline.
+def text_encoder_of(pipe: Pipeline, extension: CLIP | T5, kind: str) -> TextEncoder:
+    """The model's own encoder, or the one that an extension names, opened once for a pipeline.
 
     Args:
-        folder: with `text_encoder/` and `tokenizer/`, or with the files of both.
+        extension: its `encoder` is a folder with `text_encoder/` and `tokenizer/`, or with the files of both.
         kind: `CLIP` or `T5`.
 
     Raises:
         ModelError: the model's own is of another kind, or what is in the folder.
     """
+    folder = extension.encoder
     if folder is None:
         own = type(pipe.text_encoder).__name__
         if not own.startswith(kind):
@@ -37,7 +41,8 @@ def text_encoder_of(pipe: Pipeline, folder: Path | None, kind: str) -> TextEncod
                 f"this model's text encoder is {own}; say where a {kind} encoder is with encoder= (--{kind.lower()}-encoder)"
             )
         return TextEncoder(pipe.text_encoder, pipe.tokenizer)
-    return pipe.resource(("text encoder", kind, str(folder.resolve())), lambda: _open(folder, kind, pipe))
+    key = ("text encoder", kind, extension.files().get("encoder"), str(folder))
+    return pipe.resource(key, lambda: _open(folder, kind, pipe))
 
 
 def _open(folder: Path, kind: str, pipe: Pipeline) -> TextEncoder:

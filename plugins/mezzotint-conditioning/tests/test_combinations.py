@@ -87,7 +87,9 @@ def test_options_are_plain_data_for_the_recipe(adapters, tmp_path):
     adapter = IPAdapter(adapters / "plain.safetensors", tmp_path / "a.png", scales={"up.0": 1})
     options = json.loads(json.dumps(adapter.options()))
     assert IPAdapter(**options).options() == options
-    assert set(adapter.files()) == {"file"}
+    assert set(adapter.files()) == {"file", "encoder"}
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    assert set(adapter.files()) == {"file", "encoder", "image.0"}
     schedule = PromptSchedule({0.5: "b"})
     assert PromptSchedule(**json.loads(json.dumps(schedule.options()))) == schedule
 

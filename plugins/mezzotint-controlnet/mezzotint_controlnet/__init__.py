@@ -27,11 +27,16 @@ def preprocessors() -> Sequence[PreprocessorSpec]:
 
 @hookimpl
 def commands() -> Sequence[CommandSpec]:
-    """`mezzotint preprocess`."""
+    """`mezzotint preprocess` and `mezzotint controlnet train`."""
     return [
         CommandSpec(
             "preprocess",
             "mezzotint_controlnet.preprocess_command:command",
             "Make a control map of a picture: canny, scribble, blur, …",
-        )
+        ),
+        CommandSpec(
+            "controlnet train",
+            "mezzotint_controlnet.training.command:command",
+            "Train a ControlNet on a folder of pictures.",
+        ),
     ]

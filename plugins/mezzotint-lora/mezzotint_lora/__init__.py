@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mezzotint import CommandSpec, Extension, hookimpl
 
 from .extension import LoRA
+from .tags import LoRATags
 
 _WHERE = {
     "Adapter": "adapter",
@@ -20,7 +21,7 @@ _WHERE = {
     "write_adapter": "files",
 }
 
-__all__ = ["LoRA", *_WHERE]
+__all__ = ["LoRA", "LoRATags", *_WHERE]
 
 if TYPE_CHECKING:
     from .adapter import Adapter as Adapter
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
 
 @hookimpl
 def extensions() -> Sequence[type[Extension]]:
-    """`lora`."""
-    return [LoRA]
+    """`lora` and `lora-tags`."""
+    return [LoRA, LoRATags]
 
 
 @hookimpl
@@ -45,8 +46,13 @@ def commands() -> Sequence[CommandSpec]:
     return [
         CommandSpec("lora inspect", f"{at}.inspect:command", "Show what is in a LoRA file, without a model."),
         CommandSpec("lora convert", f"{at}.convert:command", "Write a LoRA in another format."),
-        CommandSpec("lora merge", f"{at}.merge:command", "Make one LoRA of several, or a model with them in it."),
+        CommandSpec(
+            "lora merge", f"{at}.merge:command", "Make one LoRA of several, or a model with them in it."
+        ),
         CommandSpec("lora resize", f"{at}.resize:command", "Lower the rank of a LoRA."),
+        CommandSpec(
+            "lora train", "mezzotint_lora.training.command:command", "Train a LoRA on a folder of pictures."
+        ),
         CommandSpec("lora extract", f"{at}.extract:command", "Make a LoRA of the difference of two models."),
     ]
 

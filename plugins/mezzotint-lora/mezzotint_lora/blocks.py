@@ -46,7 +46,9 @@ def weights_by_module(
         chosen = [pattern for pattern in fitting if pattern.count(".") == longest]
         exact = [pattern for pattern in chosen if "*" not in pattern] or chosen
         if len({blocks[pattern] for pattern in exact}) > 1:
-            raise LoRAError(f"blocks: {' and '.join(exact)} both name {place}, with different weights; keep one")
+            raise LoRAError(
+                f"blocks: {' and '.join(exact)} both name {place}, with different weights; keep one"
+            )
         factors[key] = blocks[exact[0]] if exact else 1.0
     for pattern in blocks:
         if pattern not in used:

@@ -152,7 +152,9 @@ def _sum_of_differences(target: Target, parts: Sequence[tuple[Delta, float]]) ->
 
 def _cut(target: Target, delta: Delta, weight: float, keep: Keep) -> Delta:
     pair = _factors(target, delta, weight)
-    return decompose(_change(target, delta) * weight, keep) if pair is None else decompose_factors(*pair, keep)
+    return (
+        decompose(_change(target, delta) * weight, keep) if pair is None else decompose_factors(*pair, keep)
+    )
 
 
 def _factors(target: Target, delta: Delta, weight: float) -> tuple[Tensor, Tensor] | None:
@@ -178,7 +180,9 @@ def _refuse(target: Target, delta: Delta) -> None:
         )
     left = set(delta.tensors) & {"bias", "up_bias"}
     if left:
-        raise LoRAError(f"{target.module} changes a bias, which a LoRA made of LoRAs cannot hold; merge it into a model")
+        raise LoRAError(
+            f"{target.module} changes a bias, which a LoRA made of LoRAs cannot hold; merge it into a model"
+        )
 
 
 def _common(all_words: Sequence[Mapping[str, str]]) -> dict[str, str]:

@@ -90,7 +90,9 @@ def describe(path: Path, adapter: Adapter) -> Description:
         _counted(rank_of(delta) for delta in factors),
         _counted("missing (= rank)" if not delta.alpha else f"{delta.alpha:g}" for delta in factors),
         _counted(
-            str(tensor.dtype).removeprefix("torch.") for delta in deltas.values() for tensor in delta.tensors.values()
+            str(tensor.dtype).removeprefix("torch.")
+            for delta in deltas.values()
+            for tensor in delta.tensors.values()
         ),
         _counted(target.component for target in deltas),
         dict(sorted(Counter(map(_block, deltas)).items(), key=lambda pair: _natural(pair[0]))),
@@ -140,7 +142,9 @@ def _block(target: Target) -> str:
     found = _BLOCK.search(target.module)
     if found is None:
         return f"{prefix}.other" if prefix else "other"
-    place = f"{found['stage']}.{found['number']}" if found["stage"] else "mid" if found["mid"] else found["layer"]
+    place = (
+        f"{found['stage']}.{found['number']}" if found["stage"] else "mid" if found["mid"] else found["layer"]
+    )
     return f"{prefix}.{place}" if prefix else place
 
 

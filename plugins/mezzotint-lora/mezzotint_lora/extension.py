@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from mezzotint import Extension, Field, hookimpl
 from pydantic import field_validator, model_validator
@@ -27,7 +28,9 @@ class LoRA(Extension, name="lora"):
         description="safetensors file of kohya, LyCORIS, diffusers or peft, or a folder of the last two"
     )
     weight: float = Field(
-        1.0, allow_inf_nan=False, description="multiplies the whole change; 0 is the base, negative the opposite"
+        1.0,
+        allow_inf_nan=False,
+        description="multiplies the whole change; 0 is the base, negative the opposite",
     )
     fuse: bool = Field(
         False, description="add it into the weights for the time of use: no cost a step, more memory"
@@ -45,7 +48,8 @@ class LoRA(Extension, name="lora"):
         "[[0, 1], [0.5, 0]]",
     )
     strict: bool = Field(
-        True, description="an error where a key of the file does not fit; else such keys are left out and reported"
+        True,
+        description="an error where a key of the file does not fit; else such keys are left out and reported",
     )
     swap_rank: int = Field(
         0,
@@ -63,18 +67,22 @@ class LoRA(Extension, name="lora"):
     @model_validator(mode="after")
     def _check_fuse(self) -> LoRA:
         if self.fuse and self.schedule:
-            raise ValueError("fuse keeps the weights as they are for all steps, and schedule changes them; use one")
+            raise ValueError(
+                "fuse keeps the weights as they are for all steps, and schedule changes them; use one"
+            )
         return self
 
     def report(self, pipe: Pipeline) -> Report:
         """What of the file goes where in this pipeline's models, key by key; nothing is changed.
+
+        Also of a file that does not fit: `report.fits` says whether it does.
 
         Raises:
             LoRAError: the file cannot be read.
         """
         from .loading import loaded
 
-        return loaded(self, pipe).report
+        return loaded(self, pipe, demanding=False).report
 
     def files(self) -> dict[str, str]:
         """SHA-256 of the file, or over the files of a folder."""
@@ -104,8 +112,7 @@ class LoRA(Extension, name="lora"):
         if run.step.index == 0:
             run.publish(self, report=self.report(run.pipe))
         if self.schedule:
-            handle: Handle = _handles(run.pipe)[id(self)]
-            handle.scale(schedules.factor_at(self.schedule, run.step.fraction))
+            _HANDLES[run.pipe][id(self)].scale(schedules.factor_at(self.schedule, run.step.fraction))
         return None
 
     @contextmanager
@@ -113,20 +120,23 @@ class LoRA(Extension, name="lora"):
         from .loading import loaded, stack_of, use_of
 
         ready = loaded(self, pipe)
-        with stack_of(component, model, pipe).using(use_of(ready, component, self.fuse, self.swap_rank)) as handle:
+        with stack_of(component, model, pipe).using(
+            use_of(ready, component, self.fuse, self.swap_rank)
+        ) as handle:
             yield handle
+
+
+_HANDLES: WeakKeyDictionary[Pipeline, dict[int, Handle]] = WeakKeyDictionary()
+"""Of the LoRAs that are on a pipeline at the moment, by the extension's id: an extension is frozen, and may be on
+several pipelines at once. Not a resource of the pipeline, which may be freed meanwhile."""
 
 
 @contextmanager
 def _handed_over(extension: LoRA, pipe: Pipeline, handle: Handle) -> Iterator[None]:
-    """Let `step_begin` find the handle: an extension is frozen, and may be on several pipelines at once."""
-    _handles(pipe)[id(extension)] = handle
+    """Let `step_begin` find the handle."""
+    handles = _HANDLES.setdefault(pipe, {})
+    handles[id(extension)] = handle
     try:
         yield
     finally:
-        _handles(pipe).pop(id(extension), None)
-
-
-def _handles(pipe: Pipeline) -> dict[int, Handle]:
-    handles: dict[int, Handle] = pipe.resource("mezzotint-lora handles", dict)
-    return handles
+        del handles[id(extension)]

@@ -122,7 +122,11 @@ def _from_metadata(metadata: Mapping[str, str]) -> Guess:
     ):
         if mark in said:
             return Guess(BY_NAME[name], BY_NAME[name].title, f"its header says {said.strip()}")
-    for mark, title in (("flux", "Flux"), ("sd3", "Stable Diffusion 3"), ("stable-diffusion-3", "Stable Diffusion 3")):
+    for mark, title in (
+        ("flux", "Flux"),
+        ("sd3", "Stable Diffusion 3"),
+        ("stable-diffusion-3", "Stable Diffusion 3"),
+    ):
         if mark in said:
             return Guess(None, title, f"its header says {said.strip()}")
     return Guess(None, "", "nothing in the file tells")

@@ -1,9 +1,9 @@
 """LoRA files to and from data: `read_adapter` finds out the layout, `write_adapter` writes the one you name.
 
-    from mezzotint_lora.files import read_adapter, write_adapter
+from mezzotint_lora.files import read_adapter, write_adapter
 
-    adapter = read_adapter("style.safetensors")
-    write_adapter("style-diffusers.safetensors", adapter, format="diffusers")
+adapter = read_adapter("style.safetensors")
+write_adapter("style-diffusers.safetensors", adapter, format="diffusers")
 """
 
 from __future__ import annotations

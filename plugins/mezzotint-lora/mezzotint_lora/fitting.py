@@ -39,7 +39,9 @@ class Report:
         return not self.problem and not self.unknown
 
     def __str__(self) -> str:
-        lines = [f"{len(self.applied)} keys applied, {len(self.skipped)} skipped, {len(self.unknown)} unknown"]
+        lines = [
+            f"{len(self.applied)} keys applied, {len(self.skipped)} skipped, {len(self.unknown)} unknown"
+        ]
         lines += [f"skipped  {key}: {why}" for key, why in self.skipped.items()]
         lines += [f"unknown  {key}: {why}" for key, why in self.unknown.items()]
         return "\n".join([*([self.problem] if self.problem else []), *lines])
@@ -63,7 +65,7 @@ def fit(adapter: Adapter, models: Mapping[str, Module], names: Mapping[str, Name
     names = names or {component: Names.of(model) for component, model in models.items()}
     fitted: dict[str, dict[str, Delta]] = {component: {} for component in models}
     applied: dict[str, str] = {}
-    unknown: dict[str, str] = {key: why for key, why in adapter.unread.items()}
+    unknown: dict[str, str] = dict(adapter.unread)
     for target, delta in adapter.deltas.items():
         why = _misfit(target, delta, models, names, fitted)
         if why:
@@ -135,9 +137,8 @@ def _problem(adapter: Adapter, models: Mapping[str, Module], applied: Mapping[st
                 "Use a LoRA that was made for this model, or open the model that it was made for"
             )
     if not applied:
-        return (
-            f"matches no module of the {' and '.join(models)}, so it would do nothing"
-            + (f"; {_first(adapter)}" if adapter.deltas or adapter.unread else "")
+        return f"matches no module of the {' and '.join(models)}, so it would do nothing" + (
+            f"; {_first(adapter)}" if adapter.deltas or adapter.unread else ""
         )
     return ""
 

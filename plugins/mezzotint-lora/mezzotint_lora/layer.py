@@ -35,6 +35,7 @@ class Part:
     factor: float = 1.0
     """Of the schedule, at this step."""
     _factors: tuple[Tensor, Tensor] | None = field(default=None, repr=False)
+    _weighted: tuple[float, Tensor, Tensor] | None = field(default=None, repr=False)
 
     @property
     def multiplier(self) -> float:
@@ -46,11 +47,14 @@ class Part:
         """Whether it is a product of two factors and nothing else, so that it can stand beside the weight."""
         return is_low_rank(self.delta)
 
-    def factors(self, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """(r, in, …) and (out, r) in float32, without the multiplier; made once."""
+    def factors(self, weight: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """(r, in, …) and (out, r), the multiplier in the second, rounded once; made anew only where it changed."""
         if self._factors is None:
             self._factors = low_rank(self.delta, weight)
-        return self._factors
+        if self._weighted is None or self._weighted[0] != self.multiplier:
+            down, up = self._factors
+            self._weighted = self.multiplier, down.to(dtype), (up * self.multiplier).to(dtype)
+        return self._weighted[1:]
 
 
 class Beside:
@@ -62,12 +66,16 @@ class Beside:
         self.down: Tensor
         """(R, in) or (R, in, kh, kw): the factors of all adapters, one below the other."""
         self.up: Tensor
-        """(out, R) or (out, R, 1, 1), multiplied by weights and α / r."""
+        """(R, out) or (out, R, 1, 1), multiplied by weights and α / r."""
         # Kept, so that a compiled model sees the same function again, and compiles nothing, when it comes back.
         self.forward = self._conv if isinstance(module, nn.Conv2d) else self._linear
 
     def _linear(self, input: Tensor) -> Tensor:
-        return self.base(input) + linear(linear(input, self.down), self.up)
+        output = self.base(input)
+        inner = linear(input, self.down)
+        # One kernel for the second product and the sum: a pass less over the output.
+        rows = torch.addmm(output.reshape(-1, output.shape[-1]), inner.reshape(-1, inner.shape[-1]), self.up)
+        return rows.view(output.shape)
 
     def _conv(self, input: Tensor) -> Tensor:
         module: Any = self.module
@@ -114,20 +122,16 @@ class AdaptedLayer:
 
     def _stand_beside(self, parts: Sequence[Part]) -> None:
         weight = self.base_weight
-        pairs = [(*part.factors(weight), part.multiplier) for part in parts]
-        downs = [down for down, _, _ in pairs] or [weight.new_zeros(0, *weight.shape[1:]).float()]
-        ups = [up * multiplier for _, up, multiplier in pairs] or [weight.new_zeros(len(weight), 0).float()]
-        down = downs[0] if len(downs) == 1 else torch.cat(downs)
-        up = ups[0] if len(ups) == 1 else torch.cat(ups, dim=1)
+        down, up = self._side_by_side(parts, weight, weight.dtype)
         room = self.rank - down.shape[0]
         if room > 0:
             down = pad(down, [0, 0] * (down.ndim - 1) + [0, room])
             up = pad(up, [0, room])
         if self._beside is None:
             self._beside = Beside(self.module)
-        self._beside.down = down.to(weight.dtype)
-        up = up.to(weight.dtype)
-        self._beside.up = up.reshape(*up.shape, 1, 1) if isinstance(self.module, nn.Conv2d) else up
+        self._beside.down = down
+        is_conv = isinstance(self.module, nn.Conv2d)
+        self._beside.up = up.reshape(*up.shape, 1, 1) if is_conv else up.T.contiguous()
         if not self._is_shadowing:
             self._shadowed = vars(self.module).get("forward")
             base = self.module.forward
@@ -135,6 +139,17 @@ class AdaptedLayer:
                 self._beside.base = base
             self.module.forward = self._beside.forward
             self._is_shadowing = True
+
+    def _side_by_side(
+        self, parts: Sequence[Part], weight: Tensor, dtype: torch.dtype
+    ) -> tuple[Tensor, Tensor]:
+        """(R, in, …) and (out, R) of all parts: one product is the sum of theirs."""
+        pairs = [part.factors(weight, dtype) for part in parts]
+        if len(pairs) == 1:
+            return pairs[0]
+        if not pairs:
+            return weight.new_zeros(0, *weight.shape[1:]), weight.new_zeros(len(weight), 0)
+        return torch.cat([down for down, _ in pairs]), torch.cat([up for _, up in pairs], dim=1)
 
     def _step_aside(self) -> None:
         if not self._is_shadowing:
@@ -176,10 +191,8 @@ class AdaptedLayer:
         total = None
         plain = [part for part in parts if part.is_low_rank]
         if plain:
-            pairs = [(*part.factors(weight), part.multiplier) for part in plain]
-            down = torch.cat([down.flatten(1) for down, _, _ in pairs])
-            up = torch.cat([up * multiplier for _, up, multiplier in pairs], dim=1)
-            total = (up @ down).view(weight.shape)
+            down, up = self._side_by_side(plain, weight, torch.float32)
+            total = (up @ down.flatten(1)).view(weight.shape)
         for part in parts:
             if part.is_low_rank or not part.multiplier:
                 continue

@@ -31,8 +31,11 @@ class Loaded:
     report: Report
 
 
-def loaded(lora: LoRA, pipe: Pipeline) -> Loaded:
+def loaded(lora: LoRA, pipe: Pipeline, demanding: bool = True) -> Loaded:
     """The LoRA's file on this pipeline's models.
+
+    Args:
+        demanding: refuse a file that does not fit, as the LoRA says.
 
     Raises:
         LoRAError: it cannot be read, or does not fit and `strict` is set, or matches nothing at all.
@@ -41,7 +44,7 @@ def loaded(lora: LoRA, pipe: Pipeline) -> Loaded:
     if not order:
         raise LoRAError(f"{lora.path}: there is no such LoRA file")
     fitted = pipe.resource(("mezzotint-lora file", order), lambda: _fit(lora.path, pipe))
-    if lora.strict or not fitted.report.applied:
+    if demanding and (lora.strict or not fitted.report.applied):
         demand(fitted, lora.path)
     modules = [(component, path) for component, deltas in fitted.deltas.items() for path in deltas]
     factors = weights_by_module(lora.blocks, modules)
@@ -65,7 +68,9 @@ def use_of(ready: Loaded, component: str, fuse: bool, rank: int) -> Use:
     weights = {path: ready.weights[component, path] for path in deltas}
     highest = max((rank_of(delta) for delta in deltas.values() if delta.kind == "lora"), default=0)
     if rank and highest > rank:
-        raise LoRAError(f"swap_rank={rank} leaves no room for this LoRA's rank of {highest}; make it {highest} or more")
+        raise LoRAError(
+            f"swap_rank={rank} leaves no room for this LoRA's rank of {highest}; make it {highest} or more"
+        )
     return Use(ready.order, deltas, weights, fuse, rank)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import weakref
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -51,7 +52,8 @@ class Engine:
     """By content of the weights, shapes, types and precision."""
     digest: tuple[Hashable, str] | None = None
     """The weights' state when their content was last read, and the content."""
-    run: Run | None = None
+    run: Callable[[], Run | None] = lambda: None
+    """The run that is under way. A weak reference: one that was interrupted is not kept alive."""
     because: str = ""
     """Why this run's U-Net is in torch; empty where it is in OpenVINO."""
     of_run: str = ""
@@ -62,9 +64,9 @@ class Engine:
 
     def begin(self, run: Run, extension: Extension) -> None:
         """A step begins; at the first one of a run, see who needs the inside of the U-Net."""
-        if run is self.run:
+        if run is self.run():
             return
-        self.run, self.of_run = run, ""
+        self.run, self.of_run = weakref.ref(run), ""
         self.calls = self.torch_calls = self.conversions = 0
         self.because = _needed_inside(run, extension)
         if run.pipe.device.type != "cpu":
@@ -109,7 +111,6 @@ class Engine:
 
     def outputs(self) -> dict[str, Any]:
         """What the extension publishes."""
-        self.run = None
         return {
             "calls": self.calls,
             "torch_calls": self.torch_calls,

@@ -45,6 +45,8 @@ def run():
         x = x * scheduler.init_noise_sigma
         for t in scheduler.timesteps[start:]:
             output = model(scheduler.scale_model_input(x, t), t)
+            if getattr(getattr(scheduler, "solver", None), "unconditional", False):
+                arguments["uncond_output"] = output
             x = scheduler.step(output, t, x, return_dict=False, **arguments)[0]
         return x
 

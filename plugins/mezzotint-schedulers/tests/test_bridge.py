@@ -1,9 +1,11 @@
 """Every scheduler class of diffusers by name."""
 
 import diffusers
+import mezzotint_schedulers
 import pytest
 import torch
 from mezzotint.errors import RequestError, UnknownNameError
+from mezzotint.testing import tiny_pipeline
 from mezzotint_schedulers.bridge import LEFT_OUT, class_names
 
 SD1 = {
@@ -51,6 +53,20 @@ def test_every_class_is_made_from_stable_diffusions_config(make, name, caplog):
 @pytest.mark.parametrize("name", sorted(set(class_names()) - OWN_NOISE_SCHEDULE - {"UnCLIPScheduler"}))
 def test_every_class_that_follows_the_model_is_driven_by_the_loop(make, run, name):
     assert run(make(f"diffusers:{name}", like=SD1), 6).isfinite().all()
+
+
+def test_a_run_of_dpm_solver_sde_is_seeded(tmp_path):
+    """By itself it draws from torch's global generator, whatever the run's seed is."""
+    pytest.importorskip("torchsde")
+    pipe = tiny_pipeline(tmp_path, plugins=[mezzotint_schedulers])
+    run = {"steps": 3, "scheduler": "diffusers:DPMSolverSDEScheduler"}
+    both = pipe("a cat", seed=1, n=2, **run).latents
+    again = pipe("a cat", seed=1, n=2, **run).latents
+    alone = pipe("a cat", seed=2, **run).latents
+    other = pipe("a cat", seed=3, **run).latents
+    assert torch.equal(both, again)
+    torch.testing.assert_close(both[1:], alone, rtol=1e-3, atol=1e-3)
+    assert not torch.allclose(alone, other, atol=0.1)
 
 
 def test_no_class_of_diffusers_is_forgotten():

@@ -303,3 +303,33 @@ class TestWhereDiffusersIsWrong:
         moved = like.multistep_dpm_solver_third_order_update([one, zero, zero], sample=zero, noise=zero)
         alpha = (1 + float(like.sigmas[501]) ** 2) ** -0.5
         assert float(moved) / alpha == pytest.approx(-0.5, abs=0.01)
+
+    def test_pndm_asks_its_second_timestep_twice(self):
+        like = diffusers.PNDMScheduler(**SD, skip_prk_steps=True)
+        like.set_timesteps(10)
+        assert like.timesteps.tolist() == [901, 801, 801, 701, 601, 501, 401, 301, 201, 101, 1]
+
+    def test_single_step_dpm_solver_writes_its_config(self):
+        betas = {name: SD[name] for name in ("beta_start", "beta_end", "beta_schedule")}
+        like = scheduler_class("DPMSolverSinglestepScheduler")(**betas, lower_order_final=False)
+        like.set_timesteps(7)
+        assert like.config.lower_order_final is True
+
+    def test_image_to_image_runs_of_lms_have_weights_of_slopes_that_are_not_there(self, make):
+        """Started at index 3 it takes weights of order 4 for the one slope that it has, and so another step."""
+        like = scheduler_class("LMSDiscreteScheduler")(**SD)
+        ours = make("lms", like=like)
+        slope = torch.ones(1, 1, 2, 2)
+
+        def first_step(scheduler):
+            scheduler.set_timesteps(6)
+            scheduler.set_begin_index(3)
+            x = torch.zeros(1, 1, 2, 2)
+            seen = scheduler.scale_model_input(x, scheduler.timesteps[3])
+            return float((scheduler.step(slope, scheduler.timesteps[3], x).prev_sample - seen).mean())
+
+        theirs = first_step(like)
+        length = float(like.sigmas[4] - like.sigmas[3])
+        alpha = (1 + float(like.sigmas[4]) ** 2) ** -0.5
+        assert first_step(ours) / alpha == pytest.approx(length, rel=1e-3)
+        assert theirs / length == pytest.approx(1.4, abs=0.01)

@@ -62,7 +62,8 @@ def test_an_image_of_a_batch_is_the_image_alone(spec, make, run):
 def test_it_resumes_bit_for_bit(spec, make):
     def turns(scheduler, x, start, stop):
         for t in scheduler.timesteps[start:stop]:
-            x = scheduler.step(torch.tanh(x), t, x, generator=torch.Generator().manual_seed(4)).prev_sample
+            answer, generator = torch.tanh(x), torch.Generator().manual_seed(4)
+            x = scheduler.step(answer, t, x, generator=generator, uncond_output=answer).prev_sample
         return x
 
     scheduler = make(spec.name, "karras")
@@ -124,6 +125,8 @@ TWINS = [
     ("ddim", {"eta": 1.0}, "ddpm", {}),
     ("euler-ancestral", {}, "ddpm", {}),
     ("euler-ancestral", {"eta": 0.0}, "euler", {}),
+    ("euler-cfg-pp", {}, "euler", {}),
+    ("euler-ancestral-cfg-pp", {"eta": 0.0}, "euler", {}),
     ("dpm2-ancestral", {"eta": 0.0}, "dpm2", {}),
     ("dpmpp-2m-sde", {"eta": 0.0}, "dpmpp-2m", {}),
     ("dpmpp-2s-ancestral", {"eta": 0.0}, "dpmpp-sde", {"eta": 0.0}),

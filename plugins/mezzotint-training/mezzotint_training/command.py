@@ -28,7 +28,10 @@ _OPTIONS = (
     click.option("-m", "--model", default="emoji", show_default=True, help="Name or diffusers folder."),
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, …"),
     click.option(
-        "--dtype", default="float32", show_default=True, help="Of the frozen base; what is trained is float32."
+        "--dtype",
+        default="float32",
+        show_default=True,
+        help="Of the frozen base; what is trained is float32.",
     ),
     click.option(
         "--config",

@@ -22,13 +22,19 @@ class SamplePrompt:
     seed: int = 0
     guidance: float | None = None
     steps: int | None = None
+    control: Path | None = None
+    """Control picture, for ControlNets."""
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """(width, height), where both are said."""
+        return None if self.width is None or self.height is None else (self.width, self.height)
 
     def arguments(self) -> dict[str, Any]:
         """Of a pipeline's call."""
-        size = None if self.width is None or self.height is None else (self.width, self.height)
         return {
             "negative": self.negative,
-            "size": size,
+            "size": self.size,
             "seed": self.seed,
             "guidance": self.guidance,
             "steps": self.steps,
@@ -42,6 +48,7 @@ _OPTIONS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "d": ("seed", int),
     "l": ("guidance", float),
     "s": ("steps", int),
+    "cn": ("control", Path),
 }
 _OPTION = re.compile(r"\s--(\w+)(?:\s+|$)")
 

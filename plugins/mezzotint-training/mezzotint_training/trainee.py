@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mezzotint import Pipeline
+from PIL.Image import Image
 from torch import Tensor, nn
 
 from .data.dataset import Dataset
 from .data.images import View
 from .encoding.text import embed
 from .optimizers import ParameterGroup
+from .prompts import SamplePrompt
 from .settings import TrainingSettings
 
 
@@ -60,7 +62,11 @@ class Trainee(ABC):
         """
         return None
 
-    def check(self, data: Dataset) -> None:
+    def draw(self, prompt: SamplePrompt) -> Image:
+        """A picture with the weights as they are now."""
+        return self.pipe(prompt.prompt, **prompt.arguments()).images[0]
+
+    def check(self, data: Dataset) -> None:  # noqa: B027 (most can use any data)
         """Refuse data that the networks cannot use, before anything is encoded.
 
         Raises:

@@ -36,7 +36,18 @@ from .running_mean import RunningMean
 from .trainee import Facts, Trainee
 from .watching import Validation, draw_samples
 
-MAY_CHANGE = ["steps", "epochs", "save_every", "keep", "validate_every", "sample_prompts", "sample_every", "tensorboard", "cache", "cache_folder"]
+MAY_CHANGE = [
+    "steps",
+    "epochs",
+    "save_every",
+    "keep",
+    "validate_every",
+    "sample_prompts",
+    "sample_every",
+    "tensorboard",
+    "cache",
+    "cache_folder",
+]
 """Settings that a resumed training may have otherwise; all others decide what the next step does."""
 LOG_EVERY = 10
 
@@ -300,7 +311,7 @@ class Training:
                 if self._writer is not None:
                     self._writer.add_scalar("loss held out", loss, self.step)
             if samples:
-                images = draw_samples(self.trainee.pipe, self._prompts, self.folder / "samples", self.step)
+                images = draw_samples(self.trainee, self._prompts, self.folder / "samples", self.step)
                 progress.say(f"step {self.step}: samples in {self.folder / 'samples'}")
                 if self._writer is not None:
                     for prompt, image in zip(self._prompts, images, strict=True):

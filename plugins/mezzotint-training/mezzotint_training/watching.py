@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from mezzotint import Pipeline
 from PIL.Image import Image
 from torch import Tensor, nn
 
@@ -14,6 +13,7 @@ from .batches import Batches
 from .data.order import Draw
 from .noising import Objective
 from .prompts import SamplePrompt
+from .trainee import Trainee
 
 LEVELS = 4
 """Timesteps at which a held-out picture is measured, spread over the schedule."""
@@ -63,7 +63,7 @@ class Validation:
         )
 
 
-def draw_samples(pipe: Pipeline, prompts: Sequence[SamplePrompt], folder: Path, step: int) -> list[Image]:
+def draw_samples(trainee: Trainee, prompts: Sequence[SamplePrompt], folder: Path, step: int) -> list[Image]:
     """Draw the prompts with the weights as they are, and save them as `step-000250-0.png` and so on.
 
     A pipeline's run has generators of its own; training's chance does not depend on any that is shared.
@@ -71,7 +71,7 @@ def draw_samples(pipe: Pipeline, prompts: Sequence[SamplePrompt], folder: Path, 
     folder.mkdir(parents=True, exist_ok=True)
     images = []
     for number, prompt in enumerate(prompts):
-        image = pipe(prompt.prompt, **prompt.arguments()).images[0]
+        image = trainee.draw(prompt)
         image.save(folder / f"step-{step:06d}-{number}.png")
         images.append(image)
     return images

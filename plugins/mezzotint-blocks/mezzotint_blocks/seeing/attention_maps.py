@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 class AttentionMaps(Extension, name="attention-maps"):
     """A heat map for each word of the prompt: how much each place of the picture listens to it (DAAM).
 
-    Cross-attention probabilities of the positive prompt, averaged over heads, layers and steps at the size of the
-    latents (Tang et al. 2023). Publishes `maps`, for each image a mapping of word to tensor (h, w), and `overlays`,
+    Cross-attention of the positive prompt, averaged over heads, layers and steps at the size of the latents (Tang et
+    al. 2023), each head's map brought to mean 0 and spread 1 before, or else the few that attend most would drown out
+    those that tell objects apart. Publishes `maps`, for each image a mapping of word to tensor (h, w), and `overlays`,
     the same over the picture.
     """
 
@@ -30,6 +31,9 @@ class AttentionMaps(Extension, name="attention-maps"):
         [], description="words or phrases of the prompt; default: all but articles, prepositions and the like"
     )
     layers: str | list[str] = Field("**.attn2", description="cross-attention layers that count")
+    standardize: bool = Field(
+        True, description="give each head's map the same weight; off averages probabilities, as DAAM does"
+    )
     start: Start = 0.0
     end: End = 1.0
 
@@ -76,6 +80,7 @@ class MapSums:
     """Of each prompt."""
     sums: list[Tensor]
     """For each image, (words, h, w)."""
+    standardize: bool = True
     count: int = 0
     """Maps in each sum."""
 
@@ -101,18 +106,20 @@ class MapSums:
         width, height = (side // run.pipe.vae_scale_factor for side in run.request.size)
         words = [len(found[k // run.request.n]) for k in range(run.n)]
         sums = [torch.zeros(count, height, width, device=run.pipe.device) for count in words]
-        return cls(selections, found, sums)
+        return cls(selections, found, sums, options.standardize)
 
     def add(self, probabilities: Tensor, run: Run) -> None:
         """One layer's (n, heads, queries, keys) for the positive prompts, enlarged to the latents."""
         height, width = self.sums[0].shape[-2:]
         h, w = attention_grid(probabilities.shape[2], height, width)
-        per_token = probabilities.float().mean(1)
         for image in range(run.n):
             selection = self.selections[image // run.request.n]
             # Keys beyond the prompt's own are tokens that some extension appended.
-            of_words = (per_token[image, :, : len(selection)] @ selection).T.reshape(1, -1, h, w)
-            self.sums[image] += enlarge(of_words, height, width)[0]
+            of_words = probabilities[image, :, :, : len(selection)].float() @ selection
+            if self.standardize:
+                of_words = standardized(of_words)
+            heat = of_words.mean(0).T.reshape(1, -1, h, w)
+            self.sums[image] += enlarge(heat, height, width)[0]
         self.count += 1
 
     def means(self) -> list[Mapping[str, Tensor]]:
@@ -124,10 +131,17 @@ class MapSums:
         ]
 
 
+def standardized(maps: Tensor) -> Tensor:
+    """(heads, queries, words), each head's map of a word with mean 0 and standard deviation 1 over the picture."""
+    centred = maps - maps.mean(1, keepdim=True)
+    return centred / centred.square().mean(1, keepdim=True).sqrt().clamp_min(1e-8)
+
+
 def enlarge(maps: Tensor, height: int, width: int) -> Tensor:
-    """(1, words, h, w) → (1, words, height, width), bicubic and never below 0."""
+    """(1, words, h, w) → (1, words, height, width), bicubic, within the range of what came in."""
     from torch.nn.functional import interpolate
 
     if maps.shape[-2:] == (height, width):
         return maps
-    return interpolate(maps, (height, width), mode="bicubic").clamp_min(0)
+    low, high = maps.amin((2, 3), keepdim=True), maps.amax((2, 3), keepdim=True)
+    return interpolate(maps, (height, width), mode="bicubic").clamp(low, high)

@@ -12,11 +12,14 @@ _COLOURS = ((0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 1
 """matplotlib's inferno at equal distances: rising lightness, the same for colour-blind eyes and in grey."""
 LEAST_SIDE = 256
 """Pixels; smaller pictures are enlarged, so that a map can be seen."""
+HEAT = 0.65
+"""Share of the heat map where it lies over the picture."""
 CAPTION = 28
+"""Pixels, height of the line below."""
 
 
 def overlay(image: Image, heat: Tensor, caption: str = "") -> Image:
-    """A picture with a heat map over it: dark where the map is lowest, bright where it is highest.
+    """A picture in grey under a heat map: dark where the map is lowest, bright where it is highest.
 
     Args:
         heat: (h, w), of any size and scale; stretched to its own lowest and highest value.
@@ -24,13 +27,11 @@ def overlay(image: Image, heat: Tensor, caption: str = "") -> Image:
     """
     from PIL import Image as Images
 
-    picture = enlarged(image.convert("RGB"))
+    # In grey, as its own colours would read as heat.
+    picture = enlarged(image.convert("L").convert("RGB"))
     coloured = coloured_heat(heat).resize(picture.size, Images.Resampling.BICUBIC)
-    return (
-        captioned(Images.blend(picture, coloured, 0.65), caption)
-        if caption
-        else Images.blend(picture, coloured, 0.65)
-    )
+    blended = Images.blend(picture, coloured, HEAT)
+    return captioned(blended, caption) if caption else blended
 
 
 def coloured_heat(heat: Tensor) -> Image:

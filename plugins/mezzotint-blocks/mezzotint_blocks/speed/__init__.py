@@ -20,4 +20,10 @@ EXTENSIONS: tuple[type[Extension], ...] = (
     AttentionSlicing,
     VaeTiling,
 )
-COMMANDS: tuple[CommandSpec, ...] = ()
+COMMANDS: tuple[CommandSpec, ...] = (
+    CommandSpec(
+        "bench",
+        "mezzotint_blocks.speed.bench_command:command",
+        "Measure what makes pictures faster on this machine.",
+    ),
+)

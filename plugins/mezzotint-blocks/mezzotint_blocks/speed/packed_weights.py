@@ -36,8 +36,8 @@ class PackedWeights(Extension, name="packed-weights", conflicts=("openvino", "co
             yield
 
     @hookimpl
-    def latents(self, run: Run) -> None:
-        """Say what is packed."""
+    def images(self, run: Run) -> None:
+        """Say what is packed, when the decoder has run too."""
         kept = packs(run.pipe).values()
         run.publish(self, convolutions=len(kept), bytes=sum(pack.size for pack in kept))
 

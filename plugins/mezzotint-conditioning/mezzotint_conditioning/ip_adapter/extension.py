@@ -13,6 +13,7 @@ from mezzotint.hooks.blocks import match
 from pydantic import model_validator
 
 from ..pictures import Pictures, open_picture
+from ..recorded_files import digests
 
 if TYPE_CHECKING:
     from mezzotint import Block, Pipeline, Run
@@ -54,6 +55,10 @@ class IPAdapter(Extension, name="ip-adapter"):
             raise ValueError(f"{len(self.mask)} masks for {len(self.image)} images; give one, or one each")
         return self
 
+    def files(self) -> dict[str, str]:
+        """SHA-256 of the adapter, its image encoder, and each picture and mask that is a file."""
+        return digests({**dict(self), "encoder": self._encoder_folder()})
+
     def patterns(self) -> Sequence[str]:
         """The cross-attention layers that it acts at."""
         return [_layers_of(pattern) for pattern in self.scales] or ["**.attn2"]
@@ -80,6 +85,9 @@ class IPAdapter(Extension, name="ip-adapter"):
         ]
         return self.scale * (factors[0] if factors else 1.0)
 
+    def _encoder_folder(self) -> Path:
+        return self.encoder or self.file.parent / "image_encoder"
+
     def _weights(self, pipe: Pipeline) -> IPAdapterWeights:
         from .weights import open_adapter
 
@@ -89,15 +97,13 @@ class IPAdapter(Extension, name="ip-adapter"):
     def _image_encoder(self, pipe: Pipeline) -> ImageEncoder:
         from .image_encoder import open_image_encoder
 
-        folder = self.encoder or self.file.parent / "image_encoder"
+        folder = self._encoder_folder()
         if self.encoder is None and not folder.is_dir():
             raise RequestError(
                 f"ip-adapter: there is no image encoder in {folder}; say where it is with encoder= (--ip-adapter-encoder)"
             )
-        encoder = pipe.resource(
-            ("image encoder", str(folder.resolve())),
-            lambda: open_image_encoder(folder, pipe.device, pipe.dtype),
-        )
+        key = ("image encoder", self.files().get("encoder"), str(folder))
+        encoder = pipe.resource(key, lambda: open_image_encoder(folder, pipe.device, pipe.dtype))
         projection = self._weights(pipe).projection
         encoder.check_width(projection.image_width, projection.from_patches, self.file)
         return encoder

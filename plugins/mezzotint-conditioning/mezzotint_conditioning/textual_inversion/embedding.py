@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import Module
+from torch.nn import Module, Parameter
 
 
 class ExtendedEmbedding(Module):
@@ -17,16 +17,20 @@ class ExtendedEmbedding(Module):
         base: the embedding that was there.
         ids: the new ids.
         vectors: (len(ids), dim), what they are.
+        trainable: whether they are a float32 parameter.
     """
 
     ids: Tensor
     vectors: Tensor
 
-    def __init__(self, base: Any, ids: Sequence[int], vectors: Tensor) -> None:
+    def __init__(self, base: Any, ids: Sequence[int], vectors: Tensor, *, trainable: bool = False) -> None:
         super().__init__()
         self.base = base
         self.register_buffer("ids", torch.tensor(ids, device=base.weight.device), persistent=False)
-        self.register_buffer("vectors", vectors.to(base.weight), persistent=False)
+        if trainable:
+            self.vectors = Parameter(vectors.to(base.weight.device, torch.float32, copy=True))
+        else:
+            self.register_buffer("vectors", vectors.to(base.weight), persistent=False)
 
     @property
     def weight(self) -> Tensor:
@@ -50,5 +54,5 @@ class ExtendedEmbedding(Module):
         if not bool(is_new.any()):
             return self.base(input_ids)
         old = self.base(input_ids.masked_fill(is_new, 0))
-        new = self.vectors[matches.int().argmax(dim=-1)]
+        new = self.vectors[matches.int().argmax(dim=-1)].to(old.dtype)
         return torch.where(is_new[..., None], new, old)

@@ -33,27 +33,18 @@ class TextualInversion(Extension, name="textual-inversion"):
     @contextmanager
     def patch_text_encoder(self, text_encoder: Any, pipe: Pipeline) -> Iterator[None]:
         """Another tokenizer, and an embedding with further rows, while it is attached."""
-        from .embedding import ExtendedEmbedding
+        from .attaching import word_attached
         from .files import read_inversion
-        from .words import with_word
 
         key = ("textual inversion", self.files().get("file"), str(self.file), self.token)
         inversion = pipe.resource(key, lambda: read_inversion(self.file, self.token))
-        embedding = text_encoder.get_input_embeddings()
-        width, own = inversion.vectors.shape[1], embedding.embedding_dim
+        width, own = inversion.vectors.shape[1], text_encoder.get_input_embeddings().embedding_dim
         if width != own:
             raise ModelError(
                 f"{self.file} has vectors of width {width}{_family(width)}; this text encoder takes {own}{_family(own)}"
             )
-        tokenizer = pipe.tokenizer
-        changed, ids = with_word(tokenizer, inversion.token, len(inversion.vectors))
-        pipe.components.tokenizer = changed
-        text_encoder.set_input_embeddings(ExtendedEmbedding(embedding, ids, inversion.vectors))
-        try:
+        with word_attached(pipe, text_encoder, inversion.token, inversion.vectors):
             yield
-        finally:
-            text_encoder.set_input_embeddings(embedding)
-            pipe.components.tokenizer = tokenizer
 
 
 def _family(width: int) -> str:

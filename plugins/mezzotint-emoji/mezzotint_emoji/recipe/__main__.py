@@ -68,6 +68,9 @@ def train(network: str, threads: int, steps: int | None, work: Path) -> None:
 @click.option("--steps", default=25, show_default=True)
 @click.option("--guidance", default=4.0, show_default=True)
 @click.option("--seed", default=7, show_default=True)
+@click.option(
+    "--pairs", default=0, help="Draw so many random held-out pairs instead, with their prompts beside."
+)
 @working_folder
 def sheet(path: Path, work: Path, **options: float) -> None:
     """Draw the fixed prompts and some held-out pairs with the last checkpoint."""

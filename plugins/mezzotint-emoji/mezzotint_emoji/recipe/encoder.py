@@ -40,7 +40,7 @@ class LinearEncoder:
     def kernel(self) -> Tensor:
         """Both stages as one convolution, (32, 3, 8, 8)."""
         identity = torch.eye(3 * 64).view(3 * 64, 3, 8, 8)
-        return self._stages(identity).view(3 * 64, LATENT_CHANNELS).T.reshape(-1, 3, 8, 8).contiguous()
+        return self._stages(identity).flatten(1).T.reshape(-1, 3, 8, 8).contiguous()
 
     def __call__(self, images: Tensor) -> Tensor:
         """Images in [-1, 1], (n, 3, h, w), to latents (n, 32, h / 8, w / 8)."""

@@ -3,15 +3,18 @@
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline
 from PIL import Image
+from torch.utils.tensorboard import SummaryWriter
 from transformers import CLIPTokenizer
 
 from .captions import full_caption
 from .checkpoint import load_checkpoint
 from .data import load
 from .encoder import load_encoder
+from .layouts import is_drawn_often
 from .networks import make_scheduler, make_vae
 from .train_decoder import decoder_of
 from .train_unet import make_denoiser
@@ -115,20 +118,37 @@ def sheet_prompts(work: Path) -> list[str]:
     ]
 
 
-def write_sheet(work: Path, path: Path, **options: float) -> None:
-    """Draw all prompts of the sheet with the last checkpoint."""
-    images = sample(load_pipeline(work), sheet_prompts(work), **options)
+def write_sheet(work: Path, path: Path, pairs: int = 0, **options: float) -> Image.Image:
+    """Draw all prompts of the sheet with the last checkpoint; returns what is written.
+
+    With `pairs`, draw so many random held-out pairs instead, for a person to count which can be named; the prompts go
+    beside the picture as text.
+    """
+    prompts = random_pairs(work, pairs) if pairs else sheet_prompts(work)
+    sheet = grid(sample(load_pipeline(work), prompts, **options))
     path.parent.mkdir(parents=True, exist_ok=True)
-    grid(images).save(path)
+    sheet.save(path)
+    if pairs:
+        path.with_suffix(".txt").write_text("".join(f"{prompt}\n" for prompt in prompts))
+    return sheet
+
+
+def random_pairs(work: Path, count: int, seed: int = 0) -> list[str]:
+    """Captions of held-out pairs of concept and style, the same each time."""
+    pairs = load(work).where(lambda picture: picture.split == "pair" and is_drawn_often(picture)).pictures
+    chosen = np.random.default_rng(seed).permutation(len(pairs))[:count]
+    return [full_caption(pairs[i]) for i in sorted(chosen)]
 
 
 class SheetEvery:
-    """Called after each checkpoint: writes a sheet when `seconds` have passed since the last."""
+    """Called after each checkpoint: draws a sheet when `seconds` have passed, into `sheets/` and for TensorBoard."""
 
     def __init__(self, work: Path, seconds: float) -> None:
         self.work, self.seconds, self.written = work, seconds, time.monotonic()
 
     def __call__(self, step: int) -> None:
         if time.monotonic() - self.written >= self.seconds:
-            write_sheet(self.work, self.work / "sheets" / f"step-{step:06d}.png")
+            sheet = write_sheet(self.work, self.work / "sheets" / f"step-{step:06d}.png")
+            with SummaryWriter(self.work / "unet_training" / "log") as writer:
+                writer.add_image("sheet", np.asarray(sheet), step, dataformats="HWC")
             self.written = time.monotonic()

@@ -20,7 +20,9 @@ from .options import check_free, counting, force_option, format_option, keep_of,
 @click.argument("tuned")
 @click.argument("output", type=click.Path(path_type=Path))
 @keep_options(required=True)
-@click.option("--norms", is_flag=True, help="Keep changes of norms and biases too, whole; few programs read them.")
+@click.option(
+    "--norms", is_flag=True, help="Keep changes of norms and biases too, whole; few programs read them."
+)
 @format_option
 @force_option
 def command(

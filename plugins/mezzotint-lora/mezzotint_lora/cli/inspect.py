@@ -53,7 +53,11 @@ def command(ctx: click.Context, file: Path, model: str | None, keys: bool, as_js
 
 
 def _print(found: Description) -> None:
-    family = f"{found.family.title} ({found.family.because})" if found.family else f"unknown: {found.family.because}"
+    family = (
+        f"{found.family.title} ({found.family.because})"
+        if found.family
+        else f"unknown: {found.family.because}"
+    )
     rows = [
         ("file", str(found.path)),
         ("format", found.layout),
@@ -80,7 +84,9 @@ def _print_fit(model: str | None, report: Any, keys: bool) -> None:
         modules = len(set(report.applied.values()))
         click.echo(f"\nloads into {model}: yes, {len(report.applied)} keys on {modules} modules")
     else:
-        click.echo(f"\nloads into {model}: no. It {report.problem or f'has {len(report.unknown)} keys that do not fit'}")
+        click.echo(
+            f"\nloads into {model}: no. It {report.problem or f'has {len(report.unknown)} keys that do not fit'}"
+        )
         for key, why in list(report.unknown.items())[: None if keys else 10]:
             click.echo(f"  {key} {why}")
         if len(report.unknown) > 10 and not keys:

@@ -10,13 +10,26 @@ import click
 from ..combining import merge
 from ..errors import LoRAError
 from ..files import read_adapter, write_adapter
-from .options import check_free, counting, force_option, format_option, keep_of, keep_options, model_option, names_of_model
+from .options import (
+    check_free,
+    counting,
+    force_option,
+    format_option,
+    keep_of,
+    keep_options,
+    model_option,
+    names_of_model,
+)
 
 
 @click.command("merge", no_args_is_help=True)
 @click.argument("files", metavar="FILE[:WEIGHT]...", nargs=-1, required=True)
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="File, or folder with --into.")
-@click.option("--into", metavar="MODEL", help="Write a copy of this model (name or folder) with the LoRAs in it.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), required=True, help="File, or folder with --into."
+)
+@click.option(
+    "--into", metavar="MODEL", help="Write a copy of this model (name or folder) with the LoRAs in it."
+)
 @keep_options(required=False)
 @format_option
 @model_option
@@ -48,7 +61,9 @@ def command(
         merge_into(into, list(zip(paths, weights, strict=True)), output)
     else:
         with counting("merging") as progress:
-            adapter = merge([read_adapter(path) for path in paths], weights, keep, names_of_model(model), progress)
+            adapter = merge(
+                [read_adapter(path) for path in paths], weights, keep, names_of_model(model), progress
+            )
         write_adapter(output, adapter, format, names=names_of_model(model))
     click.echo(str(output))
 

@@ -23,7 +23,9 @@ format_option = click.option(
     help="Format to write.",
 )
 model_option = click.option(
-    "-m", "--model", help="The model that the LoRA is for: a name or folder; needed only where its names are unusual."
+    "-m",
+    "--model",
+    help="The model that the LoRA is for: a name or folder; needed only where its names are unusual.",
 )
 force_option = click.option("--force", is_flag=True, help="Write over a file that exists.")
 

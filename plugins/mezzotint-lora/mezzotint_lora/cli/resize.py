@@ -10,7 +10,16 @@ import click
 from ..combining import resize
 from ..describing import describe
 from ..files import read_adapter, write_adapter
-from .options import check_free, counting, force_option, format_option, keep_of, keep_options, model_option, names_of_model
+from .options import (
+    check_free,
+    counting,
+    force_option,
+    format_option,
+    keep_of,
+    keep_options,
+    model_option,
+    names_of_model,
+)
 
 
 @click.command("resize")

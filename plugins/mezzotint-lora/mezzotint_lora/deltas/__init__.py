@@ -128,9 +128,13 @@ def check_fits(delta: Delta, module: Module) -> None:
 def _fitted(change: Tensor, weight: Tensor) -> Tensor:
     """In the weight's shape: (out, in · kh · kw) as (out, in, kh, kw), and 1×1 kernels as matrices."""
     if change.shape[0] != weight.shape[0] or change.numel() != weight.numel():
-        raise ShapeError(f"it makes a change of shape {tuple(change.shape)}, the weight is {tuple(weight.shape)}")
+        raise ShapeError(
+            f"it makes a change of shape {tuple(change.shape)}, the weight is {tuple(weight.shape)}"
+        )
     if change.ndim == weight.ndim and change.shape != weight.shape:
-        raise ShapeError(f"it makes a change of shape {tuple(change.shape)}, the weight is {tuple(weight.shape)}")
+        raise ShapeError(
+            f"it makes a change of shape {tuple(change.shape)}, the weight is {tuple(weight.shape)}"
+        )
     return change.reshape(weight.shape)
 
 

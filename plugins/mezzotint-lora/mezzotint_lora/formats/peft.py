@@ -98,7 +98,9 @@ def with_alphas(deltas: Mapping[str, Delta], configuration: Mapping[str, Any]) -
         if delta.kind == "lokr" and {"w1", "w2"} <= delta.tensors.keys():
             # LyCORIS scales nothing where both factors are whole; peft scales by α and the rank it was told.
             factor = alpha / configuration["r"]
-            tensors = dict(delta.tensors) if factor == 1 else {**delta.tensors, "w1": delta.tensors["w1"] * factor}
+            tensors = (
+                dict(delta.tensors) if factor == 1 else {**delta.tensors, "w1": delta.tensors["w1"] * factor}
+            )
             found[module] = replace(delta, tensors=tensors)
             continue
         if configuration.get("use_rslora"):
@@ -197,7 +199,9 @@ def configuration(deltas: Mapping[str, Delta]) -> dict[str, Any]:
             decompose_both=any("w1_a" in delta.tensors for delta in deltas.values()),
             **common,
         )
-    plain = {key: sorted(value) if isinstance(value, set) else value for key, value in config.to_dict().items()}
+    plain = {
+        key: sorted(value) if isinstance(value, set) else value for key, value in config.to_dict().items()
+    }
     # What a writer's version of peft says about itself would make equal files differ.
     plain.pop("peft_version", None)
     plain["inference_mode"] = True

@@ -57,4 +57,3 @@ def _part(layer: BaseTunerLayer, name: str) -> Tensor | None:
 
 def _copy(tensor: Tensor) -> Tensor:
     return tensor.detach().cpu().float().clone()
-

@@ -19,7 +19,9 @@ from .settings import LoRASettings
 _MODULES = {"lora": "networks.lora", "loha": "lycoris.kohya", "lokr": "lycoris.kohya"}
 
 
-def metadata_of(path: Path, facts: Facts, settings: LoRASettings, pipe: Pipeline, prediction_type: str) -> dict[str, str]:
+def metadata_of(
+    path: Path, facts: Facts, settings: LoRASettings, pipe: Pipeline, prediction_type: str
+) -> dict[str, str]:
     """Every value is text, as safetensors wants it."""
     now = time.time()
     title = settings.title or path.stem

@@ -16,19 +16,31 @@ class LoRASettings(TrainingSettings):
 
     kind: Kind = Field("lora", description="Form of the change of a weight.")
     rank: int = Field(8, ge=1, description="Rank of the change; larger holds more.")
-    alpha: float | None = Field(None, gt=0, description="The change is scaled by alpha / rank; default: the rank.")
+    alpha: float | None = Field(
+        None, gt=0, description="The change is scaled by alpha / rank; default: the rank."
+    )
     rslora: bool = Field(False, description="Scale by alpha / sqrt(rank), which high ranks need.")
-    dora: bool = Field(False, description="Learn the length of each row of a weight apart from its direction.")
-    init: Init = Field("default", description="Start of a LoRA; pissa and olora start from the weight itself.")
-    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout before the change (lora), of rows of it (others).")
+    dora: bool = Field(
+        False, description="Learn the length of each row of a weight apart from its direction."
+    )
+    init: Init = Field(
+        "default", description="Start of a LoRA; pissa and olora start from the weight itself."
+    )
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="Dropout before the change (lora), of rows of it (others)."
+    )
     targets: Literal["attention", "transformer", "all"] = Field(
         "transformer",
         description="Layers: of attention; kohya's, all linear ones of transformer blocks; also convolutions.",
     )
-    only: tuple[str, ...] = Field((), description="Patterns (regular expressions) that a layer's name must match.")
+    only: tuple[str, ...] = Field(
+        (), description="Patterns (regular expressions) that a layer's name must match."
+    )
     skip: tuple[str, ...] = Field((), description="Patterns of layers that are left as they are.")
     conv_rank: int | None = Field(None, ge=1, description="Rank for 3x3 convolutions; default: the rank.")
-    conv_alpha: float | None = Field(None, gt=0, description="Alpha for 3x3 convolutions; default: their rank.")
+    conv_alpha: float | None = Field(
+        None, gt=0, description="Alpha for 3x3 convolutions; default: their rank."
+    )
     factor: int = Field(-1, ge=-1, description="Of lokr: size of the small factor; -1: about equal factors.")
     train_text_encoder: bool = Field(False, description="Train the text encoder as well.")
     text_encoder_learning_rate: float | None = Field(
@@ -53,7 +65,9 @@ class LoRASettings(TrainingSettings):
             if self.lora_plus is not None:
                 raise ValueError(f"lora_plus goes with kind=lora, not {self.kind}")
         if self.dora and self.init in ("pissa", "olora"):
-            raise ValueError(f"dora needs the whole weight, from which init={self.init} takes a part; choose one of them")
+            raise ValueError(
+                f"dora needs the whole weight, from which init={self.init} takes a part; choose one of them"
+            )
         return self
 
     @property

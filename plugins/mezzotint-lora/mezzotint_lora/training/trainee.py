@@ -54,7 +54,10 @@ class LoRATrainee(Trainee):
             ups = {id(layer.lora_B[NAME].weight) for layer in part.layers.values()}
             fast = tuple(p for p in part.parameters() if id(p) in ups)
             slow = tuple(p for p in part.parameters() if id(p) not in ups)
-            groups += [ParameterGroup(component, slow, rate), ParameterGroup(f"{component} up", fast, rate * ratio)]
+            groups += [
+                ParameterGroup(component, slow, rate),
+                ParameterGroup(f"{component} up", fast, rate * ratio),
+            ]
         return groups
 
     def adapter(self) -> Adapter:

@@ -17,7 +17,18 @@ from mezzotint_lora.training.command import command
 from PIL import Image
 from safetensors.torch import load_file
 
-OPTIONS = ["--steps", "6", "--save-every", "2", "--batch-size", "1", "--rank", "2", "--no-tensorboard", "--quiet"]
+OPTIONS = [
+    "--steps",
+    "6",
+    "--save-every",
+    "2",
+    "--batch-size",
+    "1",
+    "--rank",
+    "2",
+    "--no-tensorboard",
+    "--quiet",
+]
 
 
 @pytest.fixture
@@ -33,7 +44,13 @@ def folder(tmp_path: Path) -> Path:
 
 
 def arguments(folder: Path, name: str, *more: str) -> list[str]:
-    paths = [str(folder / "pictures"), "-o", str(folder / f"{name}.safetensors"), "--model", str(folder / "model")]
+    paths = [
+        str(folder / "pictures"),
+        "-o",
+        str(folder / f"{name}.safetensors"),
+        "--model",
+        str(folder / "model"),
+    ]
     return [*paths, *OPTIONS, *more]
 
 
@@ -141,4 +158,3 @@ def test_two_processes_train_one_lora_and_resume_to_the_same_bits(folder):
     assert run(folder, "c", "--accumulate", "2").exit_code == 0
     a, c = (load_file(folder / f"{name}.safetensors") for name in "ac")
     assert all(torch.allclose(a[key], c[key], atol=1e-5) for key in a)
-

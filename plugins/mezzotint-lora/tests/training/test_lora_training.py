@@ -63,7 +63,9 @@ def pictures(tmp_path: Path) -> Callable[..., Path]:
 
 
 def settings(**options) -> LoRASettings:
-    return LoRASettings(**{"steps": 3, "batch_size": 2, "rank": 2, "learning_rate": 1e-2, "tensorboard": False, **options})
+    return LoRASettings(
+        **{"steps": 3, "batch_size": 2, "rank": 2, "learning_rate": 1e-2, "tensorboard": False, **options}
+    )
 
 
 INPUTS = {
@@ -108,13 +110,17 @@ def test_a_bfloat16_base_is_trained_in_float32_and_restored(tiny_model, pictures
     for init in ("default", "pissa", "olora"):
         output = tmp_path / f"{init}.safetensors"
         train_lora(pipe, pictures(name=init), output, settings(init=init), quiet=True)
-        assert all(t.dtype == torch.float32 for name, t in load_file(output).items() if not name.endswith("alpha"))
+        assert all(
+            t.dtype == torch.float32 for name, t in load_file(output).items() if not name.endswith("alpha")
+        )
         assert not before.diff(fingerprint(pipe))
 
 
 @pytest.mark.parametrize("options", KINDS, ids=str)
 @pytest.mark.parametrize("format", ["kohya", "diffusers"])
-def test_the_file_applied_to_the_untouched_base_gives_what_was_trained(options, format, pipe, pictures, tmp_path):
+def test_the_file_applied_to_the_untouched_base_gives_what_was_trained(
+    options, format, pipe, pictures, tmp_path
+):
     """Also PiSSA and OLoRA, which peft saves relative to a base that they changed."""
     if format == "diffusers" and options.get("kind"):
         pytest.skip("diffusers has no layout for it")
@@ -160,7 +166,9 @@ def apply_by_hand(pipe: Pipeline, path: Path) -> None:
                 w2 = t["w2_a"] @ t["w2_b"]
             whole = "w1" in t and "w2" in t
             rank = next((t[name].shape[0] for name in ("w1_b", "w2_b") if name in t), 1)
-            change = torch.kron(w1.reshape(*w1.shape, *[1] * (w2.ndim - 2)), w2) * (1 if whole else delta.alpha / rank)
+            change = torch.kron(w1.reshape(*w1.shape, *[1] * (w2.ndim - 2)), w2) * (
+                1 if whole else delta.alpha / rank
+            )
         with torch.no_grad():
             moved = weight.double() + change.reshape(weight.shape)
             if "magnitude" in t:
@@ -222,7 +230,9 @@ def test_metadata_is_complete_and_alpha_is_saved(pipe, pictures, tmp_path):
     assert words["ss_output_name"] == "style"
     assert words["ss_steps"] == "3"
     assert words["ss_sd_model_hash"] == pipe.fingerprint
-    assert json.loads(words["ss_tag_frequency"]) == {"pictures": {"cat 0": 1, "cat 1": 1, "cat 2": 1, "red": 3}}
+    assert json.loads(words["ss_tag_frequency"]) == {
+        "pictures": {"cat 0": 1, "cat 1": 1, "cat 2": 1, "red": 3}
+    }
     assert json.loads(words["ss_bucket_info"])["buckets"]["0"]["count"] == 3
     assert json.loads(words["ss_datasets"])[0]["subsets"][0]["img_count"] == 3
     assert words["modelspec.title"] == "My style"
@@ -274,14 +284,20 @@ def test_each_option_changes_the_result(options, pipe, pictures, tmp_path):
     train_lora(pipe, folder, tmp_path / "a.safetensors", settings(), quiet=True)
     train_lora(pipe, folder, tmp_path / "b.safetensors", settings(**options), quiet=True)
     a, b = load_file(tmp_path / "a.safetensors"), load_file(tmp_path / "b.safetensors")
-    assert a.keys() != b.keys() or any(a[name].shape != b[name].shape or not torch.equal(a[name], b[name]) for name in a)
+    assert a.keys() != b.keys() or any(
+        a[name].shape != b[name].shape or not torch.equal(a[name], b[name]) for name in a
+    )
 
 
-@pytest.mark.parametrize("options", [{}, {"train_text_encoder": True, "dropout": 0.3}, {"kind": "loha"}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"train_text_encoder": True, "dropout": 0.3}, {"kind": "loha"}], ids=str
+)
 def test_gradient_checkpointing_gives_the_same_weights(options, pipe, pictures, tmp_path):
     folder, before = pictures(), fingerprint(pipe)
     train_lora(pipe, folder, tmp_path / "a.safetensors", settings(**options), quiet=True)
-    train_lora(pipe, folder, tmp_path / "b.safetensors", settings(gradient_checkpointing=True, **options), quiet=True)
+    train_lora(
+        pipe, folder, tmp_path / "b.safetensors", settings(gradient_checkpointing=True, **options), quiet=True
+    )
     a, b = load_file(tmp_path / "a.safetensors"), load_file(tmp_path / "b.safetensors")
     assert all(torch.allclose(a[name], b[name], atol=1e-6) for name in a)
     assert not before.diff(fingerprint(pipe))
@@ -293,7 +309,14 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"train_text_encoder": True, "dropout": 0.3}, {"init": "pissa"}, {"init": "olora"}, {"dora": True}, {"kind": "lokr"}],
+    [
+        {},
+        {"train_text_encoder": True, "dropout": 0.3},
+        {"init": "pissa"},
+        {"init": "olora"},
+        {"dora": True},
+        {"kind": "lokr"},
+    ],
     ids=str,
 )
 def test_a_training_that_is_killed_goes_on_to_the_same_bits(options, pipe, pictures, tmp_path):
@@ -328,7 +351,9 @@ def test_a_second_training_in_a_process_has_no_targets_of_the_first(pipe):
 
 
 def test_loss_on_one_picture_falls(pipe, pictures, tmp_path):
-    chosen = settings(steps=120, rank=8, targets="all", learning_rate=3e-2, prediction_type="sample", batch_size=4)
+    chosen = settings(
+        steps=120, rank=8, targets="all", learning_rate=3e-2, prediction_type="sample", batch_size=4
+    )
     result = train_lora(pipe, pictures((32, 32)), tmp_path / "a.safetensors", chosen, quiet=True)
     losses = [loss for _, loss in result.losses]
     assert sum(losses[-3:]) < 0.6 * sum(losses[:3])
@@ -339,7 +364,8 @@ def test_samples_while_training_show_the_lora(pipe, pictures, tmp_path):
     chosen = settings(learning_rate=0.3, sample_prompts=tmp_path / "prompts.txt", sample_every=3)
     train_lora(pipe, pictures(), tmp_path / "a.safetensors", chosen, quiet=True)
     first, last = (
-        np.asarray(Image.open(tmp_path / "a-training" / "samples" / f"step-{step:06d}-0.png")) for step in (0, 3)
+        np.asarray(Image.open(tmp_path / "a-training" / "samples" / f"step-{step:06d}-0.png"))
+        for step in (0, 3)
     )
     assert (first != last).any()
     assert (first == np.asarray(pipe("a cat", seed=1, steps=1).images[0])).all()
@@ -360,19 +386,20 @@ def test_options_that_do_not_fit_are_refused(options, said):
 
 
 def test_targets_that_are_not_there_are_refused(pipe):
-    with pytest.raises(TrainingError, match=r"the unet has no layers for targets=transformer that match nothing; names are such as"):
-        with attached_lora(pipe, settings(only=("nothing",))):
-            pass
+    with pytest.raises(
+        TrainingError,
+        match=r"the unet has no layers for targets=transformer that match nothing; names are such as",
+    ), attached_lora(pipe, settings(only=("nothing",))):
+        pass
     with pytest.raises(TrainingError, match="is no regular expression"):
         with attached_lora(pipe, settings(only=("(",))):
             pass
 
 
 def test_a_model_with_peft_layers_is_refused(pipe):
-    with attached_lora(pipe, settings()):
-        with pytest.raises(TrainingError, match="has peft layers in it"):
-            with attached_lora(pipe, settings()):
-                pass
+    with attached_lora(pipe, settings()), pytest.raises(TrainingError, match="has peft layers in it"):
+        with attached_lora(pipe, settings()):
+            pass
 
 
 def test_an_output_that_exists_or_is_of_another_kind_is_refused(pipe, pictures, tmp_path):

@@ -90,7 +90,7 @@ def why_no_limit(pipe: Any, cell: Cell) -> str:
     """Why more steps lead nowhere in particular; empty for a method that converges."""
     spec = find_scheduler(cell.solver, pipe.registry.schedulers, pipe.registry.families)
     if isinstance(spec, SolverSpec):
-        if getattr(spec, "unconditional", False):
+        if spec.unconditional:
             return "guides more with more steps"
         if spec.accuracy_order == 0:
             return "for distilled models"

@@ -43,7 +43,7 @@ def levels(pipe: Any, outcome: Outcome, timesteps: Sequence[float] | None) -> li
     noise = outcome.moments[0].frame.sample
     found: list[Level] = []
     for moment in _nearest(outcome.moments, timesteps):
-        noisy = moment.frame.noised(outcome.latents, noise)
+        noisy = moment.frame.alpha * outcome.latents + moment.frame.sigma * noise
         forward, reverse, predicted = decode(
             pipe, torch.cat([noisy, moment.frame.sample.to(noisy), moment.predicted.to(noisy)])
         )

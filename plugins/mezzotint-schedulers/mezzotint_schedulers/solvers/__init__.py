@@ -7,6 +7,8 @@ SOLVERS = (
     ddim.ddim,
     euler.euler,
     euler.euler_ancestral,
+    euler.euler_cfg_pp,
+    euler.euler_ancestral_cfg_pp,
     heun.heun,
     heun.restart,
     dpm2.dpm2,

@@ -12,6 +12,39 @@ def euler(s: Step):
 
 
 @solver(
+    "euler-cfg-pp",
+    accuracy_order=1,
+    unconditional=True,
+    start="spacing",
+    paper="Chung et al. 2024 (CFG++), algorithm 2, deterministic",
+)
+def euler_cfg_pp(s: Step):
+    """Euler's method that renoises with the unconditional prediction; `guidance` is the paper's λ, 0 to 1.
+
+    Of first order without guidance. With guidance it has no limit: every step adds the same λ, so that more
+    steps guide more.
+    """
+    return s.denoised + s.sigma_next / s.sigma * (s.x - s.uncond_denoised)
+
+
+@solver(
+    "euler-ancestral-cfg-pp",
+    accuracy_order=1,
+    stochastic=True,
+    unconditional=True,
+    start="spacing",
+    paper="Chung et al. 2024 (CFG++), algorithm 2 with the noise of DDIM, Song et al. 2020, eq. 16",
+    eta=1.0,
+    s_noise=1.0,
+)
+def euler_ancestral_cfg_pp(s: Step):
+    """CFG++ down past the target, then fresh noise up to it."""
+    down, up = ancestral_split(s.sigma, s.sigma_next, s.options.eta)
+    x = s.denoised + down / s.sigma * (s.x - s.uncond_denoised)
+    return x + s.options.s_noise * up * s.noise() if up > 0 else x
+
+
+@solver(
     "euler-ancestral",
     accuracy_order=1,
     stochastic=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from .item import Item
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".jxl")
 MAX_PIXELS = 2**27
 """Larger pictures (134 megapixels) are refused before they are decoded."""
+_TOO_MANY = f"more than {MAX_PIXELS // 10**6} million; make it smaller"
 _ROTATED = (5, 6, 7, 8)
 _ORIENTATION = 0x0112
 
@@ -52,7 +54,7 @@ def probe(item: Item) -> Item:
     """
     with _opened(item.path) as image:
         width, height = image.size
-        if image.getexif().get(_ORIENTATION) in _ROTATED:
+        if _orientation(image) in _ROTATED:
             width, height = height, width
     return replace(item, size=(width, height))
 
@@ -74,7 +76,7 @@ def load_view(view: View, background: tuple[int, int, int]) -> Tensor:
         DataError: the file cannot be read.
     """
     with _opened(view.item.path) as image:
-        seen = _on_background(ImageOps.exif_transpose(image), background)
+        seen = _on_background(_upright(image), background)
     return _cut(seen, view) * 2 - 1
 
 
@@ -86,10 +88,10 @@ def load_mask(view: View) -> Tensor | None:
     """
     if view.item.mask is not None:
         with _opened(view.item.mask) as image:
-            mask = _grey(ImageOps.exif_transpose(image))
+            mask = _grey(_upright(image))
     elif view.item.alpha_mask:
         with _opened(view.item.path) as image:
-            upright = ImageOps.exif_transpose(image)
+            upright = _upright(image)
             if not upright.has_transparency_data:
                 return None
             mask = upright.convert("RGBA").getchannel("A")
@@ -107,7 +109,7 @@ def load_conditioning(view: View, background: tuple[int, int, int] = (0, 0, 0)) 
     if view.item.conditioning is None:
         raise DataError(f"{view.item.path} has no control map")
     with _opened(view.item.conditioning) as image:
-        seen = _on_background(ImageOps.exif_transpose(image), background)
+        seen = _on_background(_upright(image), background)
     return _cut(seen, view)
 
 
@@ -119,15 +121,27 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path) as image:
                 if image.width * image.height > MAX_PIXELS:
-                    raise DataError(
-                        f"{path} has {image.width}x{image.height} pixels, more than {MAX_PIXELS // 10**6} million; "
-                        "make it smaller"
-                    )
+                    raise DataError(f"{path} has {image.width}x{image.height} pixels, {_TOO_MANY}")
                 yield image
     except FileNotFoundError:
         raise DataError(f"{path} is missing") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        pixels = re.search(r"\d+", str(error))
+        raise DataError(f"{path} has {pixels[0] if pixels else 'too many'} pixels, {_TOO_MANY}") from None
+    except (OSError, SyntaxError, ValueError) as error:
         raise DataError(f"{path} cannot be read as a picture: {error}") from None
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF's, of a file of which only the header is read."""
+    # A PNG may have EXIF after its pixels, which Pillow would decode to look for it.
+    if image.format == "PNG" and "exif" not in image.info:
+        return 1
+    return int(image.getexif().get(_ORIENTATION, 1))
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    return image if _orientation(image) == 1 else ImageOps.exif_transpose(image)
 
 
 def _on_background(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:

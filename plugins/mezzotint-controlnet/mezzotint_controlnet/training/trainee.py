@@ -1,0 +1,169 @@
+"""A pipeline with a ControlNet that is being trained."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from mezzotint import Conditioning, Extension, Pipeline, Residuals, Run, hookimpl
+from mezzotint_training import (
+    DataError,
+    Dataset,
+    Facts,
+    Item,
+    ParameterGroup,
+    Trained,
+    Trainee,
+    TrainingError,
+    View,
+    prepare,
+    train,
+)
+from mezzotint_training.prompts import SamplePrompt
+from PIL.Image import Image
+from torch import Tensor
+
+from ..pictures import open_picture
+from .maps import Maps, with_maps
+from .networks import ControlledDenoiser, make_controlnet
+from .settings import ControlNetSettings
+
+
+class ControlNetTrainee(Trainee):
+    """Made by `attached_controlnet`."""
+
+    def __init__(self, pipe: Pipeline, settings: ControlNetSettings, networks: ControlledDenoiser) -> None:
+        self.pipe = pipe
+        self.settings = settings
+        self.networks = networks
+        self.maps = Maps(pipe, settings)
+
+    def parameter_groups(self) -> Sequence[ParameterGroup]:
+        """Every parameter of the ControlNet."""
+        return [
+            ParameterGroup("controlnet", tuple(self.networks.controlnet.parameters()), self.settings.rate)
+        ]
+
+    def conditioning(self, views: Sequence[View]) -> Tensor:
+        """Control maps (n, 3, height, width)."""
+        return self.maps.of(views)
+
+    def check(self, data: Dataset) -> None:
+        """Every picture has a map, or a preprocessor makes it."""
+        without = [item for item in data.items if item.conditioning is None]
+        if without and self.settings.preprocess is None:
+            raise DataError(
+                f"{without[0].path} has no control map; name a folder of maps, a column conditioning_image in "
+                "metadata.jsonl, or let a preprocessor make them (preprocess=canny)"
+            )
+
+    def export(self, path: Path, facts: Facts) -> None:
+        """Write a diffusers folder, all of it or nothing."""
+        part = path.with_name(f".{path.name}.part")
+        shutil.rmtree(part, ignore_errors=True)
+        try:
+            with _in_dtype(self.networks, self.settings.save_dtype):
+                self.networks.controlnet.save_pretrained(part, safe_serialization=True)
+            shutil.rmtree(path, ignore_errors=True)
+            os.replace(part, path)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+
+    def draw(self, prompt: SamplePrompt) -> Image:
+        """A sample with the control picture of its line (`--cn FILE`)."""
+        if prompt.control is None:
+            return super().draw(prompt)
+        width, height = prompt.size or self.pipe.native_size
+        picture = open_picture(prompt.control, "the control picture").resize((width, height))
+        pixels = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
+        hint = pixels.view(1, height, width, 3).permute(0, 3, 1, 2).float() / 255
+        control = _InTraining(networks=self.networks, hint=hint.to(self.pipe.device))
+        return self.pipe(prompt.prompt, use=[control], **prompt.arguments()).images[0]
+
+
+class _InTraining(Extension, name="controlnet-in-training"):
+    """The ControlNet as it is now."""
+
+    networks: ControlledDenoiser
+    hint: Tensor
+
+    @hookimpl
+    def unet_residuals(
+        self, sample: Tensor, timestep: Tensor, conditioning: Conditioning, run: Run
+    ) -> Residuals:
+        down, mid = self.networks.controlnet(
+            sample.float(),
+            timestep,
+            encoder_hidden_states=conditioning.embeddings.float(),
+            controlnet_cond=self.hint.expand(len(sample), -1, -1, -1),
+            return_dict=False,
+        )
+        return Residuals(down=tuple(each.to(sample.dtype) for each in down), mid=mid.to(sample.dtype))
+
+
+@contextmanager
+def attached_controlnet(pipe: Pipeline, settings: ControlNetSettings) -> Iterator[ControlNetTrainee]:
+    """A ControlNet beside a pipeline's U-Net, which is frozen meanwhile.
+
+    Raises:
+        TrainingError: the settings do not fit the model.
+    """
+    controlnet = make_controlnet(pipe, settings).train()
+    controlnet.requires_grad_(True)
+    if settings.gradient_checkpointing:
+        controlnet.enable_gradient_checkpointing()
+    gradients = {p: p.requires_grad for model in (pipe.unet, pipe.text_encoder) for p in model.parameters()}
+    try:
+        for parameter in gradients:
+            parameter.requires_grad_(False)
+        yield ControlNetTrainee(pipe, settings, ControlledDenoiser(pipe.unet, controlnet.to(pipe.device)))
+    finally:
+        for parameter, wanted in gradients.items():
+            parameter.requires_grad_(wanted)
+
+
+def train_controlnet(
+    pipe: Pipeline,
+    data: Path | str | Sequence[Item],
+    output: Path | str,
+    settings: ControlNetSettings | None = None,
+    *,
+    resume: bool = False,
+    quiet: bool = False,
+) -> Trained:
+    """Train a ControlNet on a folder of pictures and write it to `output`, a diffusers folder.
+
+    Args:
+        data: a folder (captions beside the pictures or in `metadata.jsonl`), a TOML file of kohya's, or items.
+        output: a folder. Checkpoints, logs and samples go to `NAME-training` beside it.
+        resume: go on from the last checkpoint.
+
+    Raises:
+        TrainingError, DataError, CheckpointError: as `mezzotint_training.train`.
+    """
+    output = Path(output)
+    if output.exists() and not resume:
+        raise TrainingError(f"{output} exists; name another output, or remove it")
+    prepared = prepare(data, settings or ControlNetSettings(), pipe)
+    assert isinstance(prepared.settings, ControlNetSettings)
+    prepared = with_maps(prepared, prepared.settings.maps)
+    with attached_controlnet(pipe, prepared.settings) as controlnet:
+        return train(controlnet, prepared, output, resume=resume, quiet=quiet)
+
+
+@contextmanager
+def _in_dtype(networks: ControlledDenoiser, dtype: str) -> Iterator[None]:
+    """Inside, the ControlNet's parameters are of this type; outside, the same bits as before."""
+    kept = {p: p.data for p in networks.controlnet.parameters()}
+    try:
+        for parameter, data in kept.items():
+            parameter.data = data.to(getattr(torch, dtype))
+        yield
+    finally:
+        for parameter, data in kept.items():
+            parameter.data = data

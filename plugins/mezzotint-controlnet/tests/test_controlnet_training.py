@@ -1,0 +1,194 @@
+"""Training of a ControlNet on the core that LoRA training uses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from mezzotint import Pipeline
+from mezzotint.testing import fingerprint, save_tiny_model, tiny_pipeline
+from mezzotint_controlnet import ControlNet
+from mezzotint_controlnet.training import ControlNetSettings, attached_controlnet, train_controlnet
+from mezzotint_training import DataError, TrainingError, prepare, train
+from PIL import Image
+from safetensors.torch import load_file
+
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture
+def trained_pipe(model: Path) -> Pipeline:
+    import mezzotint_controlnet
+
+    return tiny_pipeline(model, plugins=[mezzotint_controlnet])
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Callable[..., Path]:
+    def make(count: int = 3, name: str = "pictures") -> Path:
+        folder = tmp_path / name
+        folder.mkdir()
+        random = np.random.default_rng(0)
+        for number in range(count):
+            small = Image.fromarray(random.integers(0, 255, (4, 4, 3), dtype=np.uint8))
+            small.resize((32, 32), Image.Resampling.NEAREST).save(folder / f"{number}.png")
+            (folder / f"{number}.txt").write_text(f"cat {number}")
+        return folder
+
+    return make
+
+
+def settings(**options) -> ControlNetSettings:
+    defaults = {
+        "steps": 4,
+        "batch_size": 2,
+        "learning_rate": 1e-2,
+        "tensorboard": False,
+        "preprocess": "canny",
+    }
+    return ControlNetSettings(**{**defaults, **options})
+
+
+def test_the_start_is_no_control_at_all(trained_pipe):
+    pipe, noisy, timesteps = trained_pipe, torch.randn(2, 4, 16, 16), torch.tensor([10, 700])
+    embeddings = torch.randn(2, 16, 32)
+    with torch.no_grad(), attached_controlnet(pipe, settings()) as controlnet:
+        plain = pipe.unet(noisy, timesteps, embeddings).sample
+        assert torch.equal(controlnet.networks(noisy, timesteps, embeddings, torch.rand(2, 3, 32, 32)), plain)
+
+
+def test_what_is_written_works_as_a_controlnet_and_the_model_is_as_it_was(trained_pipe, pictures, tmp_path):
+    pipe, before = trained_pipe, fingerprint(trained_pipe)
+    trained = train_controlnet(pipe, pictures(), tmp_path / "edges", settings(learning_rate=0.1), quiet=True)
+    assert trained.finished
+    assert not before.diff(fingerprint(pipe))
+    plain = pipe("a cat", seed=1, steps=1).latents
+    control = ControlNet(tmp_path / "edges", image=tmp_path / "pictures" / "0.png")
+    assert not torch.equal(pipe("a cat", seed=1, steps=1, use=[control]).latents, plain)
+
+
+def test_the_loss_falls_where_the_map_says_what_to_draw(trained_pipe, pictures, tmp_path):
+    chosen = settings(
+        steps=120, learning_rate=1e-2, prediction_type="sample", preprocess="none", batch_size=4
+    )
+    result = train_controlnet(trained_pipe, pictures(2), tmp_path / "a", chosen, quiet=True)
+    losses = [loss for _, loss in result.losses]
+    assert sum(losses[-3:]) < 0.7 * sum(losses[:3])
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_a_training_that_is_killed_goes_on_to_the_same_bits(trained_pipe, pictures, tmp_path):
+    chosen = settings(steps=5, save_every=2, ema=0.9, flip=True)
+    data = prepare(pictures(), chosen, trained_pipe)
+
+    def kill(step, loss):
+        if step == 3:
+            raise Killed
+
+    with attached_controlnet(trained_pipe, chosen) as controlnet:
+        train(controlnet, data, tmp_path / "a", quiet=True)
+    with pytest.raises(Killed), attached_controlnet(trained_pipe, chosen) as controlnet:
+        train(controlnet, data, tmp_path / "b", quiet=True, on_step=kill)
+    with attached_controlnet(trained_pipe, chosen) as controlnet:
+        train(controlnet, data, tmp_path / "b", quiet=True, resume=True)
+    a, b = (load_file(tmp_path / name / WEIGHTS) for name in "ab")
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_maps_from_a_folder_equal_those_of_the_preprocessor(trained_pipe, pictures, tmp_path):
+    from mezzotint_controlnet.preprocessors.canny import canny
+
+    folder = pictures()
+    (tmp_path / "maps").mkdir()
+    for path in folder.glob("*.png"):
+        canny(Image.open(path)).save(tmp_path / "maps" / path.name)
+    train_controlnet(trained_pipe, folder, tmp_path / "a", settings(), quiet=True)
+    from_folder = settings(preprocess=None, maps=tmp_path / "maps")
+    train_controlnet(trained_pipe, folder, tmp_path / "b", from_folder, quiet=True)
+    a, b = (load_file(tmp_path / name / WEIGHTS) for name in "ab")
+    assert all(torch.allclose(a[name], b[name], atol=1e-6) for name in a)
+
+
+def test_maps_may_be_named_in_the_metadata(trained_pipe, pictures, tmp_path):
+    folder = pictures(1)
+    (folder / "conditioning").mkdir()
+    (folder / "0.png").rename(folder / "conditioning" / "0.png")
+    Image.new("RGB", (32, 32)).save(folder / "0.png")
+    row = {"file_name": "0.png", "text": "a", "conditioning_image": "conditioning/0.png"}
+    (folder / "metadata.jsonl").write_text(json.dumps(row))
+    assert train_controlnet(
+        trained_pipe, folder, tmp_path / "a", settings(preprocess=None), quiet=True
+    ).finished
+
+
+def test_a_picture_without_a_map_is_named(trained_pipe, pictures, tmp_path):
+    folder = pictures()
+    with pytest.raises(DataError, match=r"0\.png has no control map; name a folder of maps"):
+        train_controlnet(trained_pipe, folder, tmp_path / "a", settings(preprocess=None), quiet=True)
+    with pytest.raises(TrainingError, match="give one of them"):
+        settings(maps=folder)
+
+
+def test_samples_take_the_control_picture_of_their_line(trained_pipe, pictures, tmp_path):
+    folder = pictures()
+    line = f"a cat --d 1 --s 1 --cn {folder / '0.png'}"
+    (tmp_path / "prompts.txt").write_text(f"{line}\na cat --d 1 --s 1\n")
+    chosen = settings(learning_rate=0.1, sample_prompts=tmp_path / "prompts.txt", sample_every=4)
+    train_controlnet(trained_pipe, folder, tmp_path / "a", chosen, quiet=True)
+    samples = tmp_path / "a-training" / "samples"
+    drawn = {path.name: np.asarray(Image.open(path)) for path in samples.iterdir()}
+    assert (drawn["step-000000-0.png"] == drawn["step-000000-1.png"]).all()
+    assert (drawn["step-000004-0.png"] != drawn["step-000004-1.png"]).any()
+    assert (drawn["step-000004-1.png"] == drawn["step-000000-1.png"]).all()
+
+
+def test_half_precision_is_only_in_the_file(trained_pipe, pictures, tmp_path):
+    chosen = settings(save_dtype="float16", save_every=2)
+    train_controlnet(trained_pipe, pictures(), tmp_path / "a", chosen, quiet=True)
+    assert {tensor.dtype for tensor in load_file(tmp_path / "a" / WEIGHTS).values()} == {torch.float16}
+    kept = load_file(tmp_path / "a-training" / "checkpoints" / "step-000004" / "weights.safetensors")
+    assert {tensor.dtype for tensor in kept.values()} == {torch.float32}
+
+
+def test_a_controlnet_is_trained_further(trained_pipe, pictures, tmp_path):
+    folder = pictures()
+    train_controlnet(trained_pipe, folder, tmp_path / "a", settings(), quiet=True)
+    train_controlnet(
+        trained_pipe, folder, tmp_path / "b", settings(start=tmp_path / "a", steps=1), quiet=True
+    )
+    a, b = (load_file(tmp_path / name / WEIGHTS) for name in "ab")
+    assert all((a[name] - b[name]).abs().max() < 0.05 for name in a)
+    with pytest.raises(TrainingError, match="cannot be opened as a ControlNet"):
+        train_controlnet(trained_pipe, folder, tmp_path / "c", settings(start=folder), quiet=True)
+
+
+def test_the_command_trains(model, pictures, tmp_path):
+    from mezzotint_controlnet.training.command import command
+
+    arguments = [
+        str(pictures()),
+        "-o",
+        str(tmp_path / "edges"),
+        "--model",
+        str(model),
+        "--preprocess",
+        "canny",
+    ]
+    result = CliRunner().invoke(
+        command, [*arguments, "--steps", "2", "--batch-size", "2", "--quiet", "--no-tensorboard"]
+    )
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "edges" / WEIGHTS).exists()

@@ -1,0 +1,258 @@
+"""`mezzotint lora inspect`, `convert`, `merge`, `resize`, `extract`."""
+
+import copy
+import json
+import re
+
+import pytest
+import torch
+from click.testing import CliRunner
+from lora_oracle import CONV3, LINEAR, POINTWISE, changed, predict, random_lows, write_kohya
+from mezzotint import MezzotintError
+from mezzotint_lora import Adapter, Delta, LoRA, Target, commands, read_adapter, write_adapter
+from mezzotint_lora.combining import extract, merge, resize
+from mezzotint_lora.decomposing import Keep
+from mezzotint_lora.names import Names
+from safetensors.torch import load_file, save_file
+
+SPECS = {spec.name: spec for spec in commands()}
+WORDS = {
+    "ss_output_name": "ghosts",
+    "ss_base_model_version": "sd_v1",
+    "ss_tag_frequency": json.dumps({"10_ghost": {"ghost": 12, "white": 3}, "b": {"ghost": 1}}),
+    "modelspec.author": "someone\x1b[31m",
+}
+
+
+def call(name, *args, ok=0):
+    result = CliRunner().invoke(SPECS[f"lora {name}"].load(), [str(arg) for arg in args])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == ok, result.output
+    return result.stdout
+
+
+@pytest.fixture
+def lows(pipe):
+    return random_lows(pipe.unet, [LINEAR, POINTWISE, CONV3], [1.0, 4.0, None])
+
+
+@pytest.fixture
+def file(lows, tmp_path):
+    return write_kohya(tmp_path / "a.safetensors", lows, metadata=WORDS)
+
+
+@pytest.fixture
+def names(pipe):
+    return {"unet": Names.of(pipe.unet), "text_encoder": Names.of(pipe.text_encoder)}
+
+
+@pytest.fixture
+def model(folder, shared_pipe):
+    """The tiny model's folder."""
+    return folder
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_a_command_has_help(name):
+    if "train" in name:
+        return  # its own tests
+    assert "Usage" in call(name.removeprefix("lora "), "--help")
+
+
+def test_inspect_says_what_is_in_a_file_without_a_model(file):
+    text = call("inspect", file)
+    for line in (
+        r"format +kohya",
+        r"for +Stable Diffusion 1\.x \(its header says sd_v1\)",
+        r"title +ghosts",
+        r"kinds +LoRA \(2\), LoCon \(1\)",
+        r"rank +4 \(3\)",
+        r"alpha +1 \(1\), 4 \(1\), missing \(= rank\) \(1\)",
+        r"modules +unet \(3\)",
+        r"blocks +down\.0 \(2\), mid \(1\)",
+        r"words +ghost \(13\), white \(3\)",
+    ):
+        assert re.search(line, text), (line, text)
+    assert "\x1b" not in text
+
+
+def test_inspect_as_json_has_the_same(file):
+    found = json.loads(call("inspect", file, "--json"))
+    assert found["format"] == "kohya"
+    assert found["ranks"] == {"4": 3}
+    assert found["words"] == {"ghost": 13, "white": 3}
+    assert found["unread"] == {}
+
+
+def test_inspect_says_whether_it_will_load_into_a_model(file, model, tmp_path):
+    assert "yes, 8 keys on 3 modules" in call("inspect", file, "-m", model)
+    assert json.loads(call("inspect", file, "-m", model, "--json"))["model"]["fits"] is True
+    tensors = load_file(file)
+    stem = f"lora_unet_{LINEAR.replace('.', '_')}"
+    tensors[f"{stem}.lora_up.weight"] = torch.ones(3, 4)
+    save_file(tensors, tmp_path / "b.safetensors")
+    text = call("inspect", tmp_path / "b.safetensors", "-m", model, ok=1)
+    assert "no. It has 3 keys that do not fit" in text
+    assert f"{stem}.lora_up.weight does not fit unet.{LINEAR}" in text
+
+
+def test_inspect_reads_a_file_that_can_only_be_read_in_part(tmp_path):
+    tensors = {"lora_unet_a.oft_blocks": torch.ones(1), "lora_unet_b.diff": torch.ones(1)}
+    save_file(tensors, tmp_path / "b.safetensors")
+    assert "lora_unet_a.oft_blocks is OFT, which is not supported" in call(
+        "inspect", tmp_path / "b.safetensors"
+    )
+
+
+@pytest.mark.parametrize("format", ["diffusers", "peft"])
+def test_convert_there_and_back(pipe, file, lows, model, tmp_path, format):
+    out = tmp_path / ("x" if format == "peft" else "x.safetensors")
+    call("convert", file, out, "--to", format, "--model", model)
+    with pipe.using(LoRA(out)):
+        result = predict(pipe.unet)
+    assert (result - changed(pipe.unet, {m: low.change for m, low in lows.items()})).abs().max() < 1e-5
+    call("convert", out, tmp_path / "back.safetensors")
+    call("convert", file, tmp_path / "same.safetensors")
+    assert (tmp_path / "back.safetensors").read_bytes() == (tmp_path / "same.safetensors").read_bytes()
+
+
+def test_nothing_is_written_over_unless_asked(file, tmp_path):
+    out = tmp_path / "out.safetensors"
+    out.write_bytes(b"mine")
+    for name, args in (
+        ("convert", [file, out]),
+        ("merge", [file, "-o", out]),
+        ("resize", [file, out, "--rank", 2]),
+    ):
+        with pytest.raises(MezzotintError, match="exists; choose another name, or --force"):
+            call(name, *args)
+    assert out.read_bytes() == b"mine"
+    call("convert", file, out, "--force")
+    assert len(read_adapter(out).deltas) == 3
+
+
+def test_merge_is_exact_when_ranks_may_add_up(pipe, file, lows, model, tmp_path):
+    others = random_lows(pipe.unet, [LINEAR, CONV3], [2.0, 2.0], seed=1)
+    other = write_kohya(tmp_path / "b.safetensors", others)
+    out = tmp_path / "out.safetensors"
+    call("merge", f"{file}:0.7", f"{other}:-0.5", "-o", out, "-m", model)
+    total = {m: 0.7 * low.change for m, low in lows.items()}
+    for module, low in others.items():
+        total[module] = total[module] - 0.5 * low.change
+    with pipe.using(LoRA(out)):
+        result = predict(pipe.unet)
+    assert (result - changed(pipe.unet, total)).abs().max() < 1e-5
+    assert sorted(int(d.tensors["down"].shape[0]) for d in read_adapter(out).deltas.values()) == [4, 8, 8]
+
+
+def test_merge_to_a_rank_keeps_the_nearest(pipe, names):
+    weight = pipe.unet.get_submodule(LINEAR).weight
+    low = random_lows(pipe.unet, [LINEAR], [4.0])[LINEAR]
+    again = Adapter({Target("unet", LINEAR): Delta("lora", {"down": low.down, "up": low.up}, 4.0)})
+    # The sum of a change of rank 4 and half of it again has rank 4.
+    merged = merge([again, again], [1.0, 0.5], Keep(4), names).deltas[Target("unet", LINEAR)]
+    assert merged.tensors["down"].shape == (4, weight.shape[1])
+    assert torch.allclose(merged.tensors["up"] @ merged.tensors["down"], 1.5 * low.change, atol=1e-4)
+    best = torch.linalg.svdvals(low.change)
+    cut = resize(again, Keep(2)).deltas[Target("unet", LINEAR)]
+    error = torch.linalg.matrix_norm(cut.tensors["up"] @ cut.tensors["down"] - low.change)
+    assert error == pytest.approx(float((best[2:4] ** 2).sum().sqrt()), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("keep", "expected"),
+    [
+        (Keep(8), 4),
+        (Keep(2), 2),
+        (Keep(8, "ratio", 5), 3),
+        (Keep(8, "fro", 0.9), 2),
+        (Keep(8, "cumulative", 0.9), 3),
+        (Keep(2, "cumulative", 0.9), 2),
+        (Keep(8, "fro", 1.0), 4),
+    ],
+)
+def test_rules_for_the_rank_are_kohyas(keep, expected):
+    assert keep.count(torch.tensor([10.0, 6.0, 3.0, 1.0])) == expected
+
+
+def test_a_loha_becomes_a_lora_when_it_is_resized(pipe):
+    factors = {
+        f"w{i}_{side}": torch.randn(16, 1) if side == "a" else torch.randn(1, 32)
+        for i in "12"
+        for side in "ab"
+    }
+    adapter = Adapter({Target("unet", LINEAR): Delta("loha", factors, 1.0)})
+    (delta,) = resize(adapter, Keep(1)).deltas.values()
+    expected = (factors["w1_a"] @ factors["w1_b"]) * (factors["w2_a"] @ factors["w2_b"])
+    assert torch.allclose(delta.tensors["up"] @ delta.tensors["down"], expected, atol=1e-4)
+
+
+def test_extract_finds_a_change_of_its_rank_again(pipe, lows):
+    tuned = copy.deepcopy(pipe.unet)
+    with torch.no_grad():
+        for path, low in lows.items():
+            tuned.get_submodule(path).weight += low.change
+        tuned.get_submodule("conv_norm_out").weight += 1
+        tuned.get_submodule("conv_in").bias += 1
+    adapter, share = extract({"unet": pipe.unet}, {"unet": tuned}, Keep(4))
+    assert share > 0.9999999
+    for target, delta in adapter.deltas.items():
+        change = (delta.tensors["up"].flatten(1) @ delta.tensors["down"].flatten(1)).view_as(
+            lows[target.module].change
+        )
+        assert torch.allclose(change, lows[target.module].change, atol=1e-4)
+    with_norms, _ = extract({"unet": pipe.unet}, {"unet": tuned}, Keep(4), norms=True)
+    assert Target("unet", "conv_norm_out") in with_norms.deltas
+
+
+def test_merge_into_a_model_then_extract_from_it(pipe, file, lows, model, tmp_path):
+    import mezzotint
+
+    merged = tmp_path / "merged"
+    call("merge", f"{file}:0.5", "--into", model, "-o", merged)
+    other = mezzotint.load(merged)
+    expected = changed(pipe.unet, {m: low.change for m, low in lows.items()}, 0.5)
+    assert (predict(other.unet) - expected).abs().max() < 1e-5
+    assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
+    out = tmp_path / "again.safetensors"
+    call("extract", model, merged, out, "--rank", 4)
+    with pipe.using(LoRA(out)):
+        assert (predict(pipe.unet) - expected).abs().max() < 1e-4
+
+
+def test_extract_of_equal_models_says_so(pipe):
+    with pytest.raises(MezzotintError, match="do not differ"):
+        extract({"unet": pipe.unet}, {"unet": pipe.unet}, Keep(4))
+
+
+def test_a_dora_cannot_be_merged_without_a_model(names):
+    tensors = {"down": torch.ones(1, 32), "up": torch.ones(16, 1), "magnitude": torch.ones(16, 1)}
+    adapter = Adapter({Target("unet", LINEAR): Delta("lora", tensors)})
+    with pytest.raises(MezzotintError, match="is a DoRA, whose change depends on the model's weights"):
+        merge([adapter, adapter], [1, 1], None, names)
+
+
+@pytest.mark.parametrize(
+    ("args", "sentence"),
+    [
+        (["--rank", 4, "--fro", 0.9, "--ratio", 5], "--ratio and --fro cannot be used together"),
+        (["--rank", 4, "--fro", 1.5], "share to keep must be above 0 and at most 1"),
+        (["--rank", 4, "--ratio", 0.5], "must be above 1"),
+    ],
+)
+def test_rules_out_of_range_are_a_sentence(file, tmp_path, args, sentence):
+    with pytest.raises(MezzotintError, match=sentence):
+        call("resize", file, tmp_path / "out.safetensors", *args)
+
+
+def test_a_resized_file_keeps_its_words(file, model, tmp_path):
+    call("resize", file, tmp_path / "small.safetensors", "--rank", 2, "-m", model)
+    small = read_adapter(tmp_path / "small.safetensors")
+    assert small.metadata["ss_output_name"] == "ghosts"
+    assert {int(d.tensors["down"].shape[0]) for d in small.deltas.values()} == {2}
+
+
+def test_writing_into_a_folder_that_is_not_there_makes_it(file, tmp_path):
+    write_adapter(tmp_path / "new" / "x.safetensors", read_adapter(file))
+    assert (tmp_path / "new" / "x.safetensors").is_file()

@@ -1,0 +1,147 @@
+"""Files of strangers: one clear sentence each, nothing executed, nothing left behind."""
+
+import json
+import pickle
+import struct
+from contextlib import contextmanager
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from lora_oracle import CONV3, LINEAR, random_lows, unchanged, write_kohya, write_peft
+from mezzotint_lora import LoRA, LoRAError, read_adapter, write_adapter
+from safetensors.torch import load_file, save_file
+
+
+class Bomb:
+    def __reduce__(self):
+        return (print, ("boom",))
+
+
+@pytest.fixture
+def good(pipe, tmp_path):
+    return write_kohya(tmp_path / "good.safetensors", random_lows(pipe.unet, [LINEAR, CONV3], [2.0, 1.0]))
+
+
+def refused(pipe, path):
+    with unchanged(pipe), pytest.raises(LoRAError) as caught, pipe.using(LoRA(path)):
+        raise AssertionError("unreachable")
+    return str(caught.value)
+
+
+def test_a_pickle_is_refused_under_any_name_and_not_opened(pipe, tmp_path, capsys):
+    for name in ("a.pt", "a.safetensors", "a.bin"):
+        (tmp_path / name).write_bytes(pickle.dumps(Bomb()))
+        assert "is a pickle" in refused(pipe, tmp_path / name)
+    torch.save({"x": torch.ones(1)}, tmp_path / "zip.safetensors")
+    assert "is a pickle" in refused(pipe, tmp_path / "zip.safetensors")
+    assert "boom" not in capsys.readouterr().out
+
+
+def test_a_file_that_is_not_there(pipe, tmp_path):
+    assert "there is no such LoRA file" in refused(pipe, tmp_path / "none.safetensors")
+
+
+def test_a_truncated_file(pipe, good):
+    data = good.read_bytes()
+    for length in (0, 4, 9, 40, len(data) // 2, len(data) - 1):
+        good.write_bytes(data[:length])
+        assert any(word in refused(pipe, good) for word in ("cut short", "damaged", "not JSON"))
+
+
+def test_a_file_with_a_hole_or_an_overlap(pipe, good):
+    data = good.read_bytes()
+    length = struct.unpack("<Q", data[:8])[0]
+    for shift in (4, -4):
+        header = json.loads(data[8 : 8 + length])
+        last = max(
+            (key for key in header if key != "__metadata__"), key=lambda key: header[key]["data_offsets"]
+        )
+        header[last]["data_offsets"] = [offset + shift for offset in header[last]["data_offsets"]]
+        text = json.dumps(header).encode()
+        body = data[8 + length :]
+        body = body + b"\0" * 4 if shift > 0 else body[:-4]
+        good.write_bytes(struct.pack("<Q", len(text)) + text + body)
+        assert "does not begin where the one before it ends" in refused(pipe, good)
+
+
+def test_a_tensor_of_nan(pipe, good):
+    tensors = load_file(good)
+    key = next(key for key in tensors if key.endswith("lora_up.weight"))
+    tensors[key][0] = float("nan")
+    save_file(tensors, good)
+    assert f"tensor {key} holds NaN or infinity" in refused(pipe, good)
+
+
+def test_a_checkpoint_that_is_no_lora(pipe, tmp_path):
+    save_file({"conv.weight": torch.ones(2)}, tmp_path / "a.safetensors")
+    assert "is no LoRA file of kohya, LyCORIS, diffusers or peft" in refused(pipe, tmp_path / "a.safetensors")
+    save_file({}, tmp_path / "b.safetensors")
+    assert "holds no tensor" in refused(pipe, tmp_path / "b.safetensors")
+
+
+def test_a_peft_adapter_without_its_configuration(pipe, tmp_path):
+    folder = write_peft(tmp_path / "p", random_lows(pipe.unet, [LINEAR], [1.0]))
+    (folder / "adapter_config.json").write_text("{")
+    assert "is not valid JSON" in refused(pipe, folder)
+    (folder / "adapter_config.json").unlink()
+    assert "without it the alpha of this peft adapter is unknown" in refused(pipe, folder)
+
+
+def test_a_folder_without_a_lora(pipe, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert "holds no LoRA" in refused(pipe, tmp_path / "empty")
+
+
+def test_a_file_that_changes_after_it_was_read_changes_nothing(pipe, good):
+    adapter = read_adapter(good)
+    kept = [tensor.clone() for delta in adapter.deltas.values() for tensor in delta.tensors.values()]
+    good.write_bytes(b"\0" * good.stat().st_size)
+    now = [tensor for delta in adapter.deltas.values() for tensor in delta.tensors.values()]
+    assert all(map(torch.equal, kept, now))
+
+
+def test_a_full_disk_leaves_what_was_there(good, tmp_path, monkeypatch):
+    adapter = read_adapter(good)
+    target = tmp_path / "out.safetensors"
+    target.write_bytes(b"before")
+
+    def full(handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_adapter(target, adapter)
+    assert target.read_bytes() == b"before"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["good.safetensors", "out.safetensors"]
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=300))
+def test_any_bytes_give_a_sentence(tmp_path, data):
+    path = tmp_path / "any.safetensors"
+    path.write_bytes(data)
+    with pytest.raises(LoRAError, match=r"any\.safetensors"):
+        read_adapter(path)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(0, 2000), st.integers(0, 255))
+def test_a_file_with_one_byte_changed_is_read_or_gives_a_sentence(good, position, value):
+    data = bytearray(good.read_bytes())
+    data[position % len(data)] = value
+    path = good.with_name("flipped.safetensors")
+    path.write_bytes(bytes(data))
+    with suppress_named(path):
+        read_adapter(path)
+
+
+@contextmanager
+def suppress_named(path):
+    """Nothing, or a sentence that names the file; any other error passes."""
+    try:
+        yield
+    except LoRAError as error:
+        if str(path) not in str(error):
+            raise AssertionError("the file is not named") from error
