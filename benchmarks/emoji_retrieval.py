@@ -1,6 +1,7 @@
 """Does a generated picture show what was asked for? Retrieval with a scorer, generated beside real pictures.
 
     python benchmarks/emoji_retrieval.py --work FOLDER [--model FOLDER ...] [--count 96] [--steps 20] [--guidance 4]
+        [--kinds KIND ...] [--sheets FOLDER]
 
 `--work` is the folder of the recipe, after `data` and `train scorer`. The scorer is a small contrastive model that is
 trained on the training split alone: it is neither CLIP nor as good, and has never seen a held-out concept, so the
@@ -37,7 +38,9 @@ from mezzotint_emoji.recipe.manifest import Picture
 from mezzotint_emoji.recipe.render import on_background
 from mezzotint_emoji.recipe.scenes import draw_scene
 from mezzotint_emoji.recipe.scorer import Judge
+from mezzotint_emoji.recipe.sheet import grid
 from mezzotint_emoji.recipe.split import synonym_is_held_out
+from PIL import Image
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 from tqdm import tqdm
@@ -69,6 +72,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--guidance", type=float, default=4.0)
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument(
+        "--sheets", type=Path, help="folder for what was drawn, a sheet and its prompts a kind"
+    )
     parser.add_argument("--without-scorer", action="store_true", help="only what needs no scorer")
     options = parser.parse_args()
     print(describe_machine())
@@ -83,6 +89,8 @@ def main() -> None:
     for model in options.model:
         for part in asked:
             drawn = generate(model, part.prompts, options.steps, options.guidance, options.seed)
+            if options.sheets:
+                save_sheet(drawn, part, options.sheets)
             report(str(model), part, drawn, data, judge)
 
 
@@ -136,6 +144,13 @@ def generate(model: Path, prompts: Sequence[str], steps: int, guidance: float, s
         generators = [torch.Generator().manual_seed(seed + first + k) for k in range(len(batch))]
         images += pipe(batch, num_inference_steps=steps, guidance_scale=guidance, generator=generators).images
     return np.stack([np.asarray(image) for image in images])
+
+
+def save_sheet(drawn: np.ndarray, asked: Asked, folder: Path) -> None:
+    """Eight pictures a row, and their prompts line by line."""
+    folder.mkdir(parents=True, exist_ok=True)
+    grid([Image.fromarray(pixels) for pixels in drawn]).save(folder / f"{asked.kind}.png")
+    (folder / f"{asked.kind}.txt").write_text("".join(f"{prompt}\n" for prompt in asked.prompts))
 
 
 def report(who: str, asked: Asked, pixels: np.ndarray, data: Data, judge: Judge | None) -> None:

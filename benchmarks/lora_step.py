@@ -1,9 +1,9 @@
 """A step with LoRAs on the U-Net, against diffusers' `load_lora_weights` and `fuse_lora`, interleaved in one process.
 
-    python benchmarks/lora_step.py [--pairs 30] [--rank 16] [--loras 1,3]
+    python benchmarks/lora_step.py [--pairs 30] [--rank 16] [--loras 1,3] [--size 32] [--cpu-time]
 
-For each number of LoRAs: the U-Net without any, with them beside the weights and fused, ours and diffusers' in
-turn. Prints medians, and the median of the per-round ratios ours / diffusers with its 95 % bootstrap interval.
+For each number of LoRAs, beside the weights and fused: ours, diffusers' and the U-Net without any, in turn. Prints
+medians, and the medians of the per-round ratios to diffusers and to none with their 95 % bootstrap intervals.
 """
 
 from __future__ import annotations
@@ -29,56 +29,71 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=30)
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--loras", default="1,3")
+    parser.add_argument("--size", type=int, default=32, help="of the latents")
+    parser.add_argument(
+        "--cpu-time",
+        action="store_true",
+        help="count this process's seconds alone, on a machine that others use",
+    )
     options = parser.parse_args()
     print(describe_machine())
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         model = random_model(folder / "model")
-        pipe, stock = mezzotint.load(model, device="cpu", dtype="float32"), stock_pipeline(model)
+        pipe, bare = (mezzotint.load(model, device="cpu", dtype="float32") for _ in range(2))
+        stock = stock_pipeline(model)
         counts = [int(part) for part in options.loras.split(",")]
         paths = save_loras(pipe.unet, folder, max(counts), options.rank)
         for count in counts:
             for fuse in (False, True):
-                compare(pipe, stock, paths[:count], fuse, options.pairs)
+                compare(pipe, stock, bare, paths[:count], fuse, options)
 
 
-def compare(pipe, stock, paths, fuse, rounds):  # type: ignore[no-untyped-def]
+def compare(pipe, stock, bare, paths, fuse, options):  # type: ignore[no-untyped-def]
     """One line: ours, diffusers' and the bare U-Net."""
-    ours, theirs = predictor(pipe.unet), predictor(stock.unet)
+    ours, theirs, none = (predictor(each.unet, options.size) for each in (pipe, stock, bare))
+    clock = time.process_time if options.cpu_time else time.perf_counter
     names = [path.stem for path in paths]
     for path, adapter in zip(paths, names, strict=True):
         stock.load_lora_weights(path, adapter_name=adapter)
     stock.set_adapters(names, [0.7] * len(names))
     if fuse:
         stock.fuse_lora(adapter_names=names)
-    times: dict[str, list[float]] = {"ours": [], "diffusers": [], "bare": []}
+    times: dict[str, list[float]] = {"ours": [], "diffusers": [], "none": []}
     with pipe.using(*(LoRA(path, 0.7, fuse=fuse) for path in paths)):
         # Fused, diffusers' factors stay in the layers, switched off.
         difference = (ours() - theirs()).abs().max().item()
         assert difference < 1e-3, f"the predictions differ by {difference}: this is no comparison of equals"
-        for turn in range(rounds):
-            for name, run in (("ours", ours), ("diffusers", theirs))[:: 1 if turn % 2 else -1]:
-                times[name].append(timed(run))
+        runs = [("ours", ours), ("diffusers", theirs), ("none", none)]
+        none()
+        for _ in range(options.pairs):
+            for name, run in runs:
+                times[name].append(timed(run, clock))
+            runs.append(runs.pop(0))
     if fuse:
         stock.unfuse_lora()
     stock.unload_lora_weights()
-    for _ in range(rounds):
-        times["bare"].append(timed(ours))
-    ratios = [a / b for a, b in zip(times["ours"], times["diffusers"], strict=True)]
-    low, high = bootstrap(ratios)
     medians = {name: statistics.median(values) * 1000 for name, values in times.items()}
     print(
         f"{len(paths)} LoRA{'s' if len(paths) > 1 else ''} {'fused' if fuse else 'beside'}: "
-        f"ours {medians['ours']:.1f} ms, diffusers {medians['diffusers']:.1f} ms, none {medians['bare']:.1f} ms; "
-        f"ours / diffusers {statistics.median(ratios):.3f}, 95 % interval {low:.3f} to {high:.3f}"
+        f"ours {medians['ours']:.1f} ms, diffusers {medians['diffusers']:.1f} ms, none {medians['none']:.1f} ms; "
+        + "; ".join(ratio(times, other) for other in ("diffusers", "none")),
+        flush=True,
     )
 
 
-def timed(run) -> float:  # type: ignore[no-untyped-def]
+def ratio(times, other):  # type: ignore[no-untyped-def]
+    """Ours to another, with its interval."""
+    ratios = [a / b for a, b in zip(times["ours"], times[other], strict=True)]
+    low, high = bootstrap(ratios)
+    return f"ours / {other} {statistics.median(ratios):.3f} ({low:.3f} to {high:.3f})"
+
+
+def timed(run, clock) -> float:  # type: ignore[no-untyped-def]
     """Seconds of one call."""
-    start = time.perf_counter()
+    start = clock()
     run()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 if __name__ == "__main__":

@@ -8,8 +8,10 @@ import shutil
 import struct
 import zipfile
 
+import mezzotint
 import pytest
 import torch
+from mezzotint import ModelSpec, hookimpl
 from mezzotint.errors import ModelError, RequestError
 from mezzotint.models.loading import open_folder
 from mezzotint.models.weights import read_header
@@ -237,3 +239,13 @@ def test_json_that_is_nested_too_deeply_is_refused(model):
     (model / "model_index.json").write_text("[" * 100_000)
     with pytest.raises(ModelError, match="model_index.json is not valid JSON"):
         open_folder(model, torch.float32)
+
+
+def test_a_plugins_part_of_a_model_is_not_opened_as_one(model):
+    class Plugin:
+        @hookimpl
+        def models(self):
+            return [ModelSpec("edges", model, kind="controlnet")]
+
+    with pytest.raises(ModelError, match=r"edges \(.*\) is a controlnet, no whole model"):
+        mezzotint.load("edges", plugins=[Plugin()])

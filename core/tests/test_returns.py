@@ -37,6 +37,8 @@ CASES = [
     ("timesteps", torch.tensor([9.0, float("nan")]), "nan", "finite numbers"),
     ("unet_residuals", Residuals(down=(torch.zeros(2, 8, 16, 16),)), "1 down residuals", "4 for this U-Net"),
     ("unet_residuals", Residuals(mid=torch.zeros(2, 16, 16, 16)), "(2, 16, 16, 16)", "(16, 8, 8)"),
+    ("unet_residuals", Residuals(adapter=(torch.zeros(1, 8, 16, 16),) * 4), "4 adapter residuals", "2 for"),
+    ("unet_residuals", Residuals(adapter=(torch.zeros(1, 8, 16, 16),)), "1 adapter residuals", "2 for"),
     ("make_scheduler", "euler", "a str", "set_timesteps"),
     ("guidance", 7.5, "a float", "passes, combine"),
     ("latents", torch.zeros(2, 4, 16, 16), "(2, 4, 16, 16)", "(1, 4)"),
@@ -206,3 +208,13 @@ def test_writing_into_an_argument_is_refused_with_who_did_it(pipe, hook, argumen
     )
     with pytest.raises(HookReturnError, match=f"writing.* wrote into {argument}.*in place at {hook}"):
         pipe("a cat", use=[writing()], **RUN)
+
+
+def test_an_adapter_may_have_one_residual_more_for_the_middle_block(pipe):
+    features = (torch.ones(1, 8, 16, 16), torch.ones(1, 16, 8, 8))
+    two = returning("unet_residuals", Residuals(adapter=features))
+    three = returning("unet_residuals", Residuals(adapter=(*features, torch.ones(1, 16, 8, 8))))
+    once, more = (pipe("a cat", use=[kind()], **RUN).latents for kind in (two, three))
+    assert not torch.equal(once, more)
+    both = pipe("a cat", use=[two(), three()], **RUN).latents
+    assert not torch.equal(both, more)

@@ -33,7 +33,7 @@ def describe_field(field: FieldInfo) -> str:
     facts = [*limits(field)]
     if field.is_required():
         facts.insert(0, "required")
-    elif field.default_factory is None and field.default not in (None, False):
+    elif field.default_factory is None and field.default not in (None, False, (), []):
         facts.insert(0, f"default: {_plain(field.default)}")
     extra = f"[{'; '.join(facts)}]" if facts else ""
     return "  ".join(part for part in (field.description or "", extra) if part)
@@ -76,4 +76,6 @@ def _label(annotation: Any) -> str:
 def _plain(value: Any) -> str:
     if isinstance(value, Enum):
         return str(value.value)
+    if isinstance(value, list | tuple):
+        return ",".join(map(_plain, value))
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -19,7 +19,7 @@ from .tables import print_json, print_table
 @json_option
 @debug_option
 def models(plugin_files: tuple[str, ...], as_json: bool) -> None:
-    """List the models that `mezzotint generate --model NAME` opens."""
+    """List the models that `mezzotint generate --model NAME` opens, and the parts that extensions take."""
     registry = tolerant_registry(plugin_files)
     provided = [registry.models.provided(name) for name in registry.models]
     if as_json:
@@ -29,7 +29,13 @@ def models(plugin_files: tuple[str, ...], as_json: bool) -> None:
         print_table(
             ("name", "description", "licence", "plugin", "defaults"),
             [
-                (m.spec.name, m.spec.description, m.spec.licence, m.owner.plugin, _defaults(m.spec.defaults))
+                (
+                    m.spec.name,
+                    _description(m.spec),
+                    m.spec.licence,
+                    m.owner.plugin,
+                    _defaults(m.spec.defaults),
+                )
                 for m in provided
             ],
         )
@@ -46,6 +52,7 @@ def models(plugin_files: tuple[str, ...], as_json: bool) -> None:
 def _plain(spec: ModelSpec, owner: Owner) -> dict[str, Any]:
     return {
         "name": spec.name,
+        "kind": spec.kind,
         "description": spec.description,
         "licence": spec.licence,
         "plugin": owner.plugin,
@@ -55,6 +62,11 @@ def _plain(spec: ModelSpec, owner: Owner) -> dict[str, Any]:
         "defaults": asdict(spec.defaults),
         "example_prompts": list(spec.example_prompts),
     }
+
+
+def _description(spec: ModelSpec) -> str:
+    """What it is; for a part of a model, of which kind."""
+    return spec.description if spec.kind == "pipeline" else f"{spec.kind}: {spec.description}"
 
 
 def _defaults(defaults: RunDefaults) -> str:

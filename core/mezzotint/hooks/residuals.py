@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -39,11 +40,7 @@ class Residuals:
 
 
 def add(residuals: Sequence[Residuals]) -> Residuals:
-    """The sum of all, computed without changing any of them.
-
-    Raises:
-        ValueError: two providers give different numbers of residuals.
-    """
+    """The sum of all, computed without changing any of them; an adapter may have one more than another."""
     if len(residuals) == 1:
         return residuals[0]
     mids = [r.mid for r in residuals if r.mid is not None]
@@ -55,7 +52,9 @@ def add(residuals: Sequence[Residuals]) -> Residuals:
 
 
 def _add_each(stacks: Sequence[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-    return tuple(_add_up(tensors) for tensors in zip(*stacks, strict=True))
+    return tuple(
+        _add_up([tensor for tensor in tensors if tensor is not None]) for tensors in zip_longest(*stacks)
+    )
 
 
 def _add_up(tensors: Sequence[Tensor]) -> Tensor:

@@ -89,6 +89,10 @@ def locate(model: str | Path, registry: Registry) -> tuple[Path, Source]:
     if isinstance(model, str) and model in registry.models:
         provided = registry.models.provided(model)
         spec = provided.spec
+        if spec.kind != "pipeline":
+            raise ModelError(
+                f"{model} ({provided.owner}) is a {spec.kind}, no whole model; hand it to the extension that takes one"
+            )
         return spec.path, Source(spec.name, spec.path, provided.owner, spec.defaults)
     path = Path(model)
     if path.is_dir():

@@ -31,7 +31,7 @@ class RunDefaults:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A model by name: a diffusers folder that a plugin ships."""
+    """A model, or a part of one, by name: a diffusers folder that a plugin ships."""
 
     name: str
     path: Path
@@ -39,6 +39,8 @@ class ModelSpec:
     licence: str = ""
     defaults: RunDefaults = field(default_factory=RunDefaults)
     example_prompts: tuple[str, ...] = ()
+    kind: str = "pipeline"
+    """`pipeline` is what `mezzotint.load` opens; else the kind of part that an extension takes, such as `controlnet`."""
 
 
 @dataclass(frozen=True)

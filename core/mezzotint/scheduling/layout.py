@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ..errors import PluginError, RequestError
@@ -13,7 +14,7 @@ from .prediction import denoised_weights
 from .step import Options
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, dtype
 
     from .specs import SolverSpec
 
@@ -32,6 +33,15 @@ class Layout:
     """α of each slot, and of where the run ends."""
     weights: tuple[tuple[float, float], ...]
     """Of sample and model output in the denoised sample, for each slot (`denoised_weights`)."""
+
+    @cached_property
+    def alpha_tensors(self) -> Mapping[dtype, tuple[Tensor, ...]]:
+        """`alphas` as tensors without dimensions, by dtype: torch is quicker with these than with numbers."""
+        import torch
+
+        return {
+            dtype: torch.tensor(self.alphas, dtype=dtype).unbind() for dtype in (torch.float32, torch.float64)
+        }
 
     def start(self, timestep: float | Tensor) -> int:
         """Where a run that was not announced by `set_begin_index` starts.

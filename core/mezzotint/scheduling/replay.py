@@ -242,13 +242,14 @@ class ReplayScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
             state = ReplayState(slot=begin)
         slot = layout.turn(state.slot, timestep)
         dtype = _working_dtype(sample, layout.levels[0])
-        x = _as(dtype, sample) / layout.alphas[state.slot]
-        denoised = self._denoised(_as(dtype, model_output), x, state.slot)
+        alphas = layout.alpha_tensors[dtype]
+        x = _as(dtype, sample) / alphas[state.slot]
+        denoised = self._denoised(layout, _as(dtype, model_output), x, state.slot)
         base = x if state.x is None else state.x
         answers = (*state.answers, denoised)
         keys, unconditional = state.keys, state.unconditional
         if self.solver.unconditional and state.x is None:
-            unconditional = self._denoised(_as(dtype, self._needed(uncond_output)), x, state.slot)
+            unconditional = self._denoised(layout, _as(dtype, self._needed(uncond_output)), x, state.slot)
 
         def noise(stage: int) -> Tensor:
             nonlocal keys
@@ -276,7 +277,7 @@ class ReplayScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
             sigma_next = outcome.sigma
         layout.check_next(advanced.slot, sigma_next, within_step=advanced.x is not None)
         self._state = advanced
-        prev_sample = _as(sample.dtype, outcome.x * layout.alphas[advanced.slot])
+        prev_sample = _as(sample.dtype, outcome.x * alphas[advanced.slot])
         predicted = _as(sample.dtype, denoised)
         if not return_dict:
             return prev_sample, predicted
@@ -311,9 +312,8 @@ class ReplayScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
             raise RequestError("there is no run yet: call set_timesteps first")
         return self._layout
 
-    def _denoised(self, output: Tensor, x: Tensor, index: int) -> Tensor:
+    def _denoised(self, layout: Layout, output: Tensor, x: Tensor, index: int) -> Tensor:
         """The clean sample that the model's output at `x` means, in turn `index`."""
-        layout = self._running()
         sigma = layout.slots[index].sigma
         of_x, of_output = layout.weights[index]
         denoised = torch.add(x if of_x == 1 else of_x * x, output, alpha=of_output)

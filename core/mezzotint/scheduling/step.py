@@ -91,10 +91,8 @@ class Step:
 
     def euler(self, sigma: float) -> Tensor:
         """Euler's method to another noise level, x + (sigma - σ) derivative, in one operation."""
-        import torch
-
         # The same as a mean of x and the clean sample, which loses no digits near σ = 0.
-        return torch.lerp(self.denoised, self.x, sigma / self.sigma)
+        return self.denoised.lerp(self.x, sigma / self.sigma)
 
     @property
     def half_log_snr(self) -> float:

@@ -114,6 +114,7 @@ def test_help_shows_each_option_with_type_default_limits_and_description(generat
         "a file  [required]",
     ):
         assert words in text
+    assert "default: []" not in text
 
 
 def test_an_option_whose_name_is_taken_keeps_the_other_meaning(mezzotint, install):

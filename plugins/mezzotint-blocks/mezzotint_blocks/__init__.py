@@ -26,6 +26,7 @@ from .speed import (
     Fast,
     FusedQKV,
     PackedWeights,
+    Traced,
     VaeTiling,
 )
 
@@ -56,6 +57,7 @@ __all__ = [
     "TextKV",
     "TokenMerging",
     "Trace",
+    "Traced",
     "VaeTiling",
 ]
 

@@ -94,7 +94,7 @@ def test_sag_is_that_of_diffusers(pipe, stock, guidance):
     made = pipe("a cat", use=[SAG(0.75)], **run).latents
     # diffusers multiplies out the attention of the middle block where it is fused here, and its noise levels are
     # rounded to single precision.
-    torch.testing.assert_close(made, expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(made, expected, atol=5e-5, rtol=5e-5)
     assert not torch.allclose(expected, pipe("a cat", **run).latents, atol=1e-2)
 
 
@@ -166,24 +166,24 @@ def test_apg_takes_out_what_lies_along_the_positive_prediction():
 
 
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
-def test_thresholding_to_a_limit_is_that_of_diffusers_schedulers(tmp_path, prediction_type):
+def test_thresholding_to_a_limit_is_that_inside_diffusers_scheduler(tmp_path, prediction_type):
     from diffusers import DPMSolverMultistepScheduler
     from mezzotint.testing import tiny_pipeline
 
     pipe = tiny_pipeline(tmp_path, prediction_type=prediction_type)
-    # A solver on x0 alone: thresholding inside the scheduler and before it are the same.
+    # A solver that uses the clean latents alone: thresholding inside it and before it are the same.
     config = {**pipe.scheduler.config, "algorithm_type": "dpmsolver++"}
+    plain = DPMSolverMultistepScheduler.from_config(config)
     own = DPMSolverMultistepScheduler.from_config(
-        config, thresholding=True, dynamic_thresholding_ratio=0.9, sample_max_value=1.0
+        config, thresholding=True, dynamic_thresholding_ratio=0.9, sample_max_value=1000.0
     )
-    # diffusers clips to [-1, 1] after dividing by s ≤ sample_max_value; with 1 that is `limit=1` with s = 1.
     expected = pipe("a cat", scheduler=own, **RUN).latents
     ours = DynamicThresholding(percentile=0.9, limit=1.0)
-    plain = DPMSolverMultistepScheduler.from_config(config)
-    made = pipe("a cat", scheduler=plain, use=[ours], **RUN).latents
-    clipped = expected.abs().amax()
-    assert clipped <= 1.0 + 1e-4
-    assert made.abs().amax() <= 1.0 + 1e-2
+    # Through the model's own prediction and back, and noise levels in single precision there.
+    torch.testing.assert_close(
+        pipe("a cat", scheduler=plain, use=[ours], **RUN).latents, expected, atol=1e-3, rtol=1e-3
+    )
+    assert not torch.allclose(pipe("a cat", scheduler=plain, **RUN).latents, expected, atol=1e-2)
 
 
 def test_thresholding_is_the_formula_of_imagen():

@@ -83,6 +83,17 @@ def test_a_run_again_has_the_same_bits(pipe, stack):
     assert torch.equal(pipe(PROMPT, use=stack, **OPTIONS).latents, first)
 
 
+def test_everything_takes_the_number_type_of_the_model(tiny_model, stack):
+    import mezzotint
+
+    pipe = mezzotint.load(tiny_model, device="cpu", dtype="bfloat16")
+    before = fingerprint(pipe)
+    latents = pipe(PROMPT, use=stack, **OPTIONS).latents
+    assert latents.dtype is torch.bfloat16
+    assert latents.isfinite().all()
+    assert fingerprint(pipe) == before
+
+
 def test_options_are_plain_data_for_the_recipe(adapters, tmp_path):
     adapter = IPAdapter(adapters / "plain.safetensors", tmp_path / "a.png", scales={"up.0": 1})
     options = json.loads(json.dumps(adapter.options()))

@@ -48,9 +48,11 @@ class ImageControl(Extension):
     )
 
     @model_validator(mode="after")
-    def _window_has_a_direction(self) -> ImageControl:
+    def _options_fit_together(self) -> ImageControl:
         if self.start > self.end:
             raise ValueError(f"start must not be after end, got {self.start} and {self.end}")
+        if isinstance(self.mask, list):
+            raise ValueError(f"mask is one picture for all images, not {len(self.mask)}")
         parse_preprocessor(self.preprocess)
         return self
 

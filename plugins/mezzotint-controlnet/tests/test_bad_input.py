@@ -102,6 +102,7 @@ def test_the_number_of_pictures_must_fit(pipe, edges):
         ({"end": 1.5}, "less than or equal to 1"),
         ({"mode": "strong"}, "option 'mode'"),
         ({"preprocess": "canny(50)"}, "is not of the form canny or canny(low=50, high=120)"),
+        ({"mask": ["a.png", "b.png"]}, "mask is one picture for all images, not 2"),
         ({"image": 3}, "give a file, a PIL image or an array of pixels, not int"),
         ({"image": torch.zeros(3, 8, 8)}, "not Tensor"),
     ],

@@ -2,10 +2,15 @@
 
 import pytest
 import torch
-from diffusers import MultiAdapter, StableDiffusionAdapterPipeline
+from diffusers import (
+    ControlNetModel,
+    MultiAdapter,
+    StableDiffusionAdapterPipeline,
+    StableDiffusionControlNetPipeline,
+)
 from diffusers import T2IAdapter as T2IAdapterModel
 from mezzotint_controlnet import ControlNet, T2IAdapter
-from tiny_networks import noise_picture, randomise, run_stock, stock_parts
+from tiny_networks import GUIDANCE, SEED, STEPS, noise_picture, randomise, run_stock, stock_parts
 
 
 @pytest.mark.parametrize("n", [1, 2])
@@ -89,6 +94,20 @@ def test_other_schedulers(scheduler, edges, picture, latents, reference, pipe):
     expected = run_stock(stock, "a cat", image=picture)
     fresh = getattr(diffusers, scheduler).from_config(pipe.scheduler.config)
     assert torch.equal(latents(ControlNet(edges, picture), scheduler=fresh), expected)
+
+
+def test_in_bfloat16(edges, picture, tiny_folder):
+    import mezzotint
+
+    pipe = mezzotint.load(tiny_folder, dtype="bfloat16")
+    stock = StableDiffusionControlNetPipeline(
+        controlnet=ControlNetModel.from_pretrained(edges, torch_dtype=torch.bfloat16), **stock_parts(pipe)
+    )
+    expected = run_stock(stock, "a cat", image=picture)
+    latents = pipe(
+        "a cat", steps=STEPS, guidance=GUIDANCE, seed=SEED, use=[ControlNet(edges, picture)]
+    ).latents
+    assert torch.equal(latents, expected)
 
 
 @pytest.fixture(scope="module")

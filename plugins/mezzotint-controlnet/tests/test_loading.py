@@ -181,7 +181,7 @@ def test_a_plugin_brings_a_network_by_name(edges, picture, latents, tiny_folder)
     class Plugin:
         @hookimpl
         def models(self):
-            return [ModelSpec("my-edges", edges)]
+            return [ModelSpec("my-edges", edges, kind="controlnet")]
 
     pipe = tiny_pipeline(tiny_folder, plugins=[mezzotint_controlnet, Plugin()])
     result = pipe("a cat", steps=3, guidance=5.0, seed=3, use=[ControlNet("my-edges", picture)])

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 import torch
 from diffusers import ControlNetModel
-from mezzotint_controlnet import ControlNet
+from diffusers import T2IAdapter as T2IAdapterModel
+from mezzotint.errors import ModelError, RequestError
+from mezzotint_controlnet import ControlNet, T2IAdapter
 from mezzotint_controlnet.modes import adapter_soft_weights, soft_weights
 from PIL import Image
 from tiny_networks import noise_picture, see
@@ -116,7 +118,53 @@ def test_three_networks_sum_to_the_same_in_any_order(edges, depth, make_controln
 
 
 def test_layer_weights_must_be_as_many_as_residuals(edges, picture, latents):
-    from mezzotint.errors import RequestError
-
     with pytest.raises(RequestError, match="layer_weights has 2 factors; this network has 5 residuals"):
         latents(ControlNet(edges, picture, layer_weights=[1, 1]))
+
+
+@pytest.fixture
+def adapter(tmp_path):
+    torch.manual_seed(1)
+    network = T2IAdapterModel(channels=[8, 16], num_res_blocks=1, downscale_factor=2)
+    network.save_pretrained(tmp_path / "adapter")
+    return tmp_path / "adapter"
+
+
+@pytest.mark.parametrize("layer_weights", [None, [0.3, 0.9]])
+@pytest.mark.parametrize("mode", ["balanced", "prompt", "control"])
+def test_an_adapters_features_follow_the_web_uis_formula(mode, layer_weights, pipe, adapter, picture):
+    control = T2IAdapter(adapter, picture, 0.7, mode=mode, layer_weights=layer_weights)
+    seen = see(pipe, control)
+    pixels = torch.from_numpy(np.asarray(picture)).permute(2, 0, 1)[None] / 255
+    with torch.no_grad():
+        features = T2IAdapterModel.from_pretrained(adapter)(pixels)
+    weights = layer_weights or ([1.0, 1.0] if mode == "balanced" else [0.25, 0.62])
+    for residual, raw, weight in zip(seen["residuals"].adapter, features, weights, strict=True):
+        expected = (raw * (0.7 * weight)).repeat(2, 1, 1, 1)
+        if mode == "control":
+            expected[0] = 0  # the negative pass
+        torch.testing.assert_close(residual.expand_as(expected), expected, atol=1e-6, rtol=1e-5)
+
+
+def test_an_adapter_acts_in_its_window_and_region(pipe, adapter, picture):
+    mask = Image.new("L", (32, 32))
+    mask.paste(255, (0, 0, 16, 32))
+    early = T2IAdapter(adapter, picture, end=0.5, mask=mask)
+    assert see(pipe, early, steps=2)["residuals"] is None  # the last step
+    feature = see(pipe, T2IAdapter(adapter, picture, mask=mask))["residuals"].adapter[0]
+    assert not feature[..., 8:].any()
+    assert feature[..., :8].any()
+
+
+def test_an_adapter_of_another_u_net_is_refused_with_both_shapes(pipe, picture, tmp_path):
+    T2IAdapterModel(channels=[4, 8, 8], num_res_blocks=1, downscale_factor=2).save_pretrained(tmp_path / "x")
+    with pytest.raises(
+        ModelError, match=r"features have \(4, 8, 8\) channels, this U-Net's blocks \(8, 16\)"
+    ):
+        pipe("a cat", steps=1, use=[T2IAdapter(tmp_path / "x", picture)])
+
+
+def test_an_adapter_needs_sides_that_it_can_shuffle(pipe, picture, tmp_path):
+    T2IAdapterModel(channels=[8, 16], num_res_blocks=1, downscale_factor=3).save_pretrained(tmp_path / "x")
+    with pytest.raises(RequestError, match="sides are multiples of 3, and this run's are 32x32"):
+        pipe("a cat", steps=1, use=[T2IAdapter(tmp_path / "x", picture)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from typing import Any
 
 import numpy as np
@@ -67,7 +68,9 @@ class Spy(Extension, name="spy"):
     def unet_residuals(self, sample: Any, timestep: Any, conditioning: Any, run: Any) -> None:
         seen = run.state(self, dict)
         seen.update(sample=sample, timestep=timestep, conditioning=conditioning, step=run.step.index)
-        seen["residuals"] = self.target.unet_residuals(sample, timestep, conditioning, run)
+        given = {"sample": sample, "timestep": timestep, "conditioning": conditioning, "run": run}
+        asked = inspect.signature(self.target.unet_residuals).parameters
+        seen["residuals"] = self.target.unet_residuals(**{name: given[name] for name in asked})
         run.publish(self, **seen)
 
 

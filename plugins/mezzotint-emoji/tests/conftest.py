@@ -1,5 +1,7 @@
 """Small drawings to make scenes of."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from mezzotint_emoji.recipe.manifest import Picture
@@ -7,15 +9,20 @@ from mezzotint_emoji.recipe.manifest import Picture
 LABELS = ("ghost", "red apple", "dog face", "right arrow", "chair", "owl")
 
 
-def picture(label: str = "ghost", style: str = "3d", tags: tuple[str, ...] = ("face", "fantasy")) -> Picture:
-    """One row of a manifest."""
+def _picture(label: str = "ghost", style: str = "3d", tags: tuple[str, ...] = ("face", "fantasy")) -> Picture:
     code = f"1f{sum(map(ord, label)):03x}"
     return Picture(style, "MIT", code, code, label, tags, "objects", False, "package", "file")
 
 
 @pytest.fixture(scope="session")
+def picture() -> Callable[..., Picture]:
+    """Makes a row of a manifest of a label, a style and tags."""
+    return _picture
+
+
+@pytest.fixture(scope="session")
 def pictures() -> list[Picture]:
-    return [picture(label, tags=("puppy", label.split()[0])) for label in LABELS]
+    return [_picture(label, tags=("puppy", label.split()[0])) for label in LABELS]
 
 
 @pytest.fixture(scope="session")

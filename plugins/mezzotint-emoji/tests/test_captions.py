@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-from conftest import picture
 from mezzotint_emoji.recipe.captions import CaptionWriter, full_caption, synonyms, with_article
 from mezzotint_emoji.recipe.manifest import code_points
 from mezzotint_emoji.recipe.split import synonym_is_held_out
@@ -14,7 +13,7 @@ from mezzotint_emoji.recipe.split import synonym_is_held_out
         ("Tokyo tower", "noto", "cartoon emoji of tokyo tower"),
     ],
 )
-def test_full_caption_is_style_phrase_and_label(label, style, caption):
+def test_full_caption_is_style_phrase_and_label(label, style, caption, picture):
     assert full_caption(picture(label, style)) == caption
 
 
@@ -32,7 +31,7 @@ def test_articles(noun, named):
     assert with_article(noun) == named
 
 
-def test_a_synonym_belongs_to_few_concepts_and_is_no_label():
+def test_a_synonym_belongs_to_few_concepts_and_is_no_label(picture):
     many = [picture(f"animal {k}", tags=("animal",)) for k in range(3)]
     apple, cat = picture("red apple", tags=("red", "fruit")), picture("cat", tags=("fruit", "kitten"))
     kitten = picture("kitten", tags=())
@@ -42,7 +41,7 @@ def test_a_synonym_belongs_to_few_concepts_and_is_no_label():
     assert names[many[0].base] == ("0",)
 
 
-def test_held_out_synonyms_are_in_no_caption():
+def test_held_out_synonyms_are_in_no_caption(picture):
     held_out = next(word for k in range(100) if synonym_is_held_out(word := f"word{k}"))
     ghost = picture("ghost", tags=(held_out,))
     writer, random = CaptionWriter([ghost]), np.random.default_rng(0)
@@ -50,7 +49,7 @@ def test_held_out_synonyms_are_in_no_caption():
     assert all("ghost" in caption and held_out not in caption for caption in captions)
 
 
-def test_captions_are_the_same_for_the_same_seed():
+def test_captions_are_the_same_for_the_same_seed(picture):
     writer = CaptionWriter([picture()])
     first, second = ([writer.one(picture(), np.random.default_rng([7, k])) for k in range(50)] for _ in "ab")
     assert first == second

@@ -43,7 +43,7 @@ class LoRA(Extension, name="lora"):
         description='factors by place, such as {"down.*": 0.5, "mid": 0, "text.11": 0.3}; the closest counts',
     )
     schedule: tuple[tuple[float, float], ...] = Field(
-        (),
+        default_factory=tuple,
         description="factors over the run for the U-Net, [[fraction, factor], …] with lines between, such as "
         "[[0, 1], [0.5, 0]]",
     )

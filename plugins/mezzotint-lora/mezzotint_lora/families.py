@@ -77,6 +77,8 @@ class Guess:
     family: Family | None
     title: str
     because: str
+    from_header: bool = False
+    """Only the header says so, which whoever trained the file wrote as they liked."""
 
     def __bool__(self) -> bool:
         return bool(self.title)
@@ -121,24 +123,24 @@ def _from_metadata(metadata: Mapping[str, str]) -> Guess:
         ("diffusion-v1", "sd1"),
     ):
         if mark in said:
-            return Guess(BY_NAME[name], BY_NAME[name].title, f"its header says {said.strip()}")
+            return Guess(BY_NAME[name], BY_NAME[name].title, f"its header says {said.strip()}", True)
     for mark, title in (
         ("flux", "Flux"),
         ("sd3", "Stable Diffusion 3"),
         ("stable-diffusion-3", "Stable Diffusion 3"),
     ):
         if mark in said:
-            return Guess(None, title, f"its header says {said.strip()}")
+            return Guess(None, title, f"its header says {said.strip()}", True)
     return Guess(None, "", "nothing in the file tells")
 
 
 def describe_model(unet: Module) -> str:
-    """A model's family by its title, or by its width of text embeddings."""
+    """What a sentence says of a model: its family, or the width of text embeddings that it takes."""
     width = getattr(unet, "config", {}).get("cross_attention_dim")
     for family in FAMILIES:
         if width == family.cross_attention:
-            return family.title
-    return f"a model with texts of {width} numbers a token"
+            return f"is {family.title}"
+    return f"takes texts of {width} numbers a token"
 
 
 def text_width(unet: Module) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
 SHOWN = 3
-"""Keys that an error shows of many."""
+"""Reasons that an error shows of many."""
 
 
 @dataclass(frozen=True)
@@ -90,12 +90,22 @@ def demand(fitted: Fit, path: object) -> None:
         raise LoRAError(f"{path} {report.problem}")
     if report.unknown:
         total = len(report.unknown) + len(report.applied)
-        shown = "; ".join(f"{key} {why}" for key, why in list(report.unknown.items())[:SHOWN])
-        more = f"; and {len(report.unknown) - SHOWN} more" if len(report.unknown) > SHOWN else ""
+        reasons = list(by_reason(report.unknown))
+        shown = "; ".join(reasons[:SHOWN])
+        more = f"; and {len(reasons) - SHOWN} more" if len(reasons) > SHOWN else ""
         raise LoRAError(
             f"{path}: {len(report.unknown)} of {total} keys do not fit this model: {shown}{more}. "
             "With strict=False the others are used, and the report says which"
         )
+
+
+def by_reason(keys: Mapping[str, str]) -> Iterator[str]:
+    """A sentence for each reason, with the first key that has it and how many more do."""
+    grouped: dict[str, list[str]] = {}
+    for key, why in keys.items():
+        grouped.setdefault(why, []).append(key)
+    for why, group in grouped.items():
+        yield f"{group[0]} {f'(and {len(group) - 1} more like it) ' if len(group) > 1 else ''}{why}"
 
 
 def _misfit(
@@ -130,10 +140,13 @@ def _problem(adapter: Adapter, models: Mapping[str, Module], applied: Mapping[st
     if unet is not None and guess:
         width = text_width(unet)
         other = guess.family is None or guess.family.cross_attention != width
-        # A header may be wrong, and a tiny model is of no family; the shapes have the last word.
-        if other and len(applied) < max(1, sum(len(delta.keys) for delta in adapter.deltas.values())):
+        # A header may be wrong, and a small model is of no family: shapes have the last word.
+        fits_in_part = applied and (
+            guess.from_header or len(applied) == sum(len(delta.keys) for delta in adapter.deltas.values())
+        )
+        if other and not fits_in_part:
             return (
-                f"is a LoRA for {guess.title} ({guess.because}); the model is {describe_model(unet)}. "
+                f"is a LoRA for {guess.title} ({guess.because}); the model {describe_model(unet)}. "
                 "Use a LoRA that was made for this model, or open the model that it was made for"
             )
     if not applied:

@@ -63,24 +63,41 @@ class Beside:
     def __init__(self, module: nn.Module) -> None:
         self.module = module
         self.base: Callable[..., Tensor] = module.forward
+        # Kept, so that a compiled model sees the same function again, and compiles nothing, when it comes back.
+        self.forward = self._conv if isinstance(module, nn.Conv2d) else self._linear
         self.down: Tensor
         """(R, in) or (R, in, kh, kw): the factors of all adapters, one below the other."""
         self.up: Tensor
         """(R, out) or (out, R, 1, 1), multiplied by weights and α / r."""
-        # Kept, so that a compiled model sees the same function again, and compiles nothing, when it comes back.
-        self.forward = self._conv if isinstance(module, nn.Conv2d) else self._linear
+        self._converted: tuple[Tensor, Tensor] | None = None
+
+    def set_factors(self, down: Tensor, up: Tensor) -> None:
+        """From now on these: (R, in, …) and (out, R)."""
+        is_conv = isinstance(self.module, nn.Conv2d)
+        self.down, self.up = down, up.reshape(*up.shape, 1, 1) if is_conv else up.T.contiguous()
+        self._converted = None
+
+    def _factors(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """In the layer's number type of the moment: another extension may have converted the model since."""
+        if self.down.dtype == dtype:
+            return self.down, self.up
+        if self._converted is None or self._converted[0].dtype != dtype:
+            self._converted = self.down.to(dtype), self.up.to(dtype)
+        return self._converted
 
     def _linear(self, input: Tensor) -> Tensor:
         output = self.base(input)
-        inner = linear(input, self.down)
+        down, up = self._factors(input.dtype)
+        inner = linear(input, down)
         # One kernel for the second product and the sum: a pass less over the output.
-        rows = torch.addmm(output.reshape(-1, output.shape[-1]), inner.reshape(-1, inner.shape[-1]), self.up)
+        rows = torch.addmm(output.reshape(-1, output.shape[-1]), inner.reshape(-1, inner.shape[-1]), up)
         return rows.view(output.shape)
 
     def _conv(self, input: Tensor) -> Tensor:
         module: Any = self.module
-        inner = conv2d(input, self.down, None, module.stride, module.padding, module.dilation)
-        return self.base(input) + conv2d(inner, self.up)
+        down, up = self._factors(input.dtype)
+        inner = conv2d(input, down, None, module.stride, module.padding, module.dilation)
+        return self.base(input) + conv2d(inner, up)
 
 
 class AdaptedLayer:
@@ -96,6 +113,9 @@ class AdaptedLayer:
         """The `forward` on the instance that ours hides, if there was one."""
         self._is_shadowing = False
         self._base: dict[str, Tensor] = {}
+        """The base's own storage of each parameter that is changed."""
+        self._merged: dict[str, Tensor] = {}
+        """What stands in its place."""
 
     @torch.no_grad()
     def settle(self) -> None:
@@ -103,13 +123,38 @@ class AdaptedLayer:
 
         An error leaves the base weights in place.
         """
-        parts = sorted(self.parts, key=lambda part: (part.order, part.multiplier))
-        beside = [part for part in parts if part.is_low_rank and not part.fuse]
-        self._merge([part for part in parts if part.fuse or not part.is_low_rank])
+        self._put_base_back()
+        beside, inside = self._sorted()
+        for name, change in self._changes(inside).items():
+            parameter = getattr(self.module, name)
+            self._base[name] = parameter.data
+            # empty_like keeps the memory format; the sum is rounded once.
+            self._merged[name] = torch.empty_like(parameter.data).copy_(parameter.data.float() + change)
+            parameter.data = self._merged[name]
         if beside or self.rank:
             self._stand_beside(beside)
         else:
             self._step_aside()
+
+    @torch.no_grad()
+    def follow(self) -> None:
+        """Let the parts count as their multipliers now say, whatever others have done to the module since."""
+        beside, inside = self._sorted()
+        changes = self._changes(inside)
+        for name, base in self._base.items():
+            new = base.float() + changes[name] if name in changes else base
+            merged, parameter = self._merged[name].copy_(new), getattr(self.module, name)
+            if parameter.data_ptr() != merged.data_ptr():
+                # Another extension has put a copy there, in another number type or memory format.
+                parameter.data.copy_(new)
+        if self._is_shadowing and self._beside is not None:
+            self._beside.set_factors(*self._factors(beside, self._beside.down.dtype))
+
+    def _sorted(self) -> tuple[list[Part], list[Part]]:
+        """Those beside the weight and those in it."""
+        parts = sorted(self.parts, key=lambda part: (part.order, part.multiplier))
+        beside = [part for part in parts if part.is_low_rank and not part.fuse]
+        return beside, [part for part in parts if part not in beside]
 
     def restore(self) -> None:
         """The module as it was found; nothing is computed."""
@@ -121,17 +166,9 @@ class AdaptedLayer:
     # Beside the weight.
 
     def _stand_beside(self, parts: Sequence[Part]) -> None:
-        weight = self.base_weight
-        down, up = self._side_by_side(parts, weight, weight.dtype)
-        room = self.rank - down.shape[0]
-        if room > 0:
-            down = pad(down, [0, 0] * (down.ndim - 1) + [0, room])
-            up = pad(up, [0, room])
         if self._beside is None:
             self._beside = Beside(self.module)
-        self._beside.down = down
-        is_conv = isinstance(self.module, nn.Conv2d)
-        self._beside.up = up.reshape(*up.shape, 1, 1) if is_conv else up.T.contiguous()
+        self._beside.set_factors(*self._factors(parts, self.base_weight.dtype))
         if not self._is_shadowing:
             self._shadowed = vars(self.module).get("forward")
             base = self.module.forward
@@ -139,6 +176,13 @@ class AdaptedLayer:
                 self._beside.base = base
             self.module.forward = self._beside.forward
             self._is_shadowing = True
+
+    def _factors(self, parts: Sequence[Part], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        down, up = self._side_by_side(parts, self.base_weight, dtype)
+        room = self.rank - down.shape[0]
+        if room <= 0:
+            return down, up
+        return pad(down, [0, 0] * (down.ndim - 1) + [0, room]), pad(up, [0, room])
 
     def _side_by_side(
         self, parts: Sequence[Part], weight: Tensor, dtype: torch.dtype
@@ -148,7 +192,8 @@ class AdaptedLayer:
         if len(pairs) == 1:
             return pairs[0]
         if not pairs:
-            return weight.new_zeros(0, *weight.shape[1:]), weight.new_zeros(len(weight), 0)
+            empty = weight.new_zeros(0, *weight.shape[1:], dtype=dtype)
+            return empty, weight.new_zeros(len(weight), 0, dtype=dtype)
         return torch.cat([down for down, _ in pairs]), torch.cat([up for _, up in pairs], dim=1)
 
     def _step_aside(self) -> None:
@@ -168,26 +213,19 @@ class AdaptedLayer:
         base: Tensor = self._base.get("weight", self.module.weight.data)
         return base
 
-    def _merge(self, parts: Sequence[Part]) -> None:
-        self._put_base_back()
-        changed = {}
-        for name, change in (("weight", self._sum(parts)), ("bias", self._sum_of_biases(parts))):
-            if change is not None:
-                base = getattr(self.module, name).data
-                # empty_like keeps the memory format; the sum is rounded once.
-                changed[name] = torch.empty_like(base).copy_(base.float() + change)
-        for name, tensor in changed.items():
-            parameter = getattr(self.module, name)
-            self._base[name] = parameter.data
-            parameter.data = tensor
+    def _changes(self, parts: Sequence[Part]) -> dict[str, Tensor]:
+        """What to add to the base's weight and bias, where there is anything."""
+        found = {"weight": self._sum(parts), "bias": self._sum_of_biases(parts)}
+        return {name: change for name, change in found.items() if change is not None}
 
     def _put_base_back(self) -> None:
         for name, base in self._base.items():
             getattr(self.module, name).data = base
         self._base.clear()
+        self._merged.clear()
 
     def _sum(self, parts: Sequence[Part]) -> Tensor | None:
-        weight = self.module.weight.data
+        weight = self.base_weight
         total = None
         plain = [part for part in parts if part.is_low_rank]
         if plain:

@@ -110,4 +110,4 @@ class Handle:
         self._factor = factor
         for path, part in self._parts.items():
             part.factor = factor
-            self._stack._layer(path).settle()
+            self._stack._layer(path).follow()

@@ -94,7 +94,7 @@ def test_inspect_says_whether_it_will_load_into_a_model(file, model, tmp_path):
     save_file(tensors, tmp_path / "b.safetensors")
     text = call("inspect", tmp_path / "b.safetensors", "-m", model, ok=1)
     assert "no. It has 3 keys that do not fit" in text
-    assert f"{stem}.lora_up.weight does not fit unet.{LINEAR}" in text
+    assert f"{stem}.alpha (and 2 more like it) does not fit unet.{LINEAR}" in text
 
 
 def test_inspect_reads_a_file_that_can_only_be_read_in_part(tmp_path):

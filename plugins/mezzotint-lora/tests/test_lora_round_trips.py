@@ -87,15 +87,19 @@ def test_a_file_of_kohya_comes_back_byte_for_byte(tmp_path, adapter, names, dtyp
     assert sorted(alphas) == pytest.approx([0.3, 1.0, 2.0, 3.5])
 
 
-@pytest.mark.parametrize("kind", ["loha", "lokr"])
+@pytest.mark.parametrize("kind", ["loha", "lokr", "lokr by 2", "lokr whole"])
 def test_loha_and_lokr_go_between_kohya_and_peft(pipe, tmp_path, names, kind):
     draw = torch.randn
-    tensors = (
-        {"w1_a": draw(16, 2), "w1_b": draw(2, 32), "w2_a": draw(16, 2), "w2_b": draw(2, 32)}
-        if kind == "loha"
-        else {"w1": draw(4, 4), "w2_a": draw(4, 2), "w2_b": draw(2, 8)}
-    )
-    adapter = Adapter({Target("unet", LINEAR): Delta(kind, tensors, 1.0)})
+    tensors = {
+        "loha": {"w1_a": draw(16, 2), "w1_b": draw(2, 32), "w2_a": draw(16, 2), "w2_b": draw(2, 32)},
+        "lokr": {"w1": draw(4, 4), "w2_a": draw(4, 1), "w2_b": draw(1, 8)},
+        "lokr by 2": {"w1": draw(2, 2), "w2_a": draw(8, 2), "w2_b": draw(2, 16)},
+        "lokr whole": {"w1": draw(4, 4), "w2": draw(4, 8)},
+    }[kind]
+    # Of two whole factors LyCORIS keeps its rank there, and nobody scales by it.
+    alpha = 64.0 if kind == "lokr whole" else 1.0
+    kind = kind[:4]
+    adapter = Adapter({Target("unet", LINEAR): Delta(kind, tensors, alpha)})
     one = written(tmp_path, adapter, "kohya", names)
     two = written(tmp_path, read_adapter(one), "peft", names)
     assert content(written(tmp_path, read_adapter(two), "kohya", names, "again-")) == content(one)
@@ -212,6 +216,18 @@ def test_names_that_no_known_family_has_need_a_model(tmp_path, adapter):
     odd = Adapter({Target("unet", "down_blocks_9_nowhere"): next(iter(adapter.deltas.values()))})
     with pytest.raises(LoRAError, match="cannot be told apart.*--model FOLDER"):
         write_adapter(tmp_path / "a.safetensors", odd, "diffusers")
+
+
+def test_kronecker_factors_that_peft_cannot_make_are_named(tmp_path, names):
+    other = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q"
+    adapter = Adapter(
+        {
+            Target("unet", LINEAR): Delta("lokr", {"w1": torch.ones(2, 2), "w2": torch.ones(8, 16)}),
+            Target("unet", other): Delta("lokr", {"w1": torch.ones(4, 4), "w2": torch.ones(4, 4)}),
+        }
+    )
+    with pytest.raises(LoRAError, match="split by different factors, which peft files cannot hold"):
+        written(tmp_path, adapter, "peft", names)
 
 
 def test_what_a_format_cannot_hold_is_named(tmp_path, names):

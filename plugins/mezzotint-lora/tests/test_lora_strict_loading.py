@@ -155,8 +155,16 @@ def sd(width, second_encoder=False):
 )
 def test_a_file_for_another_family_says_so(pipe, tmp_path, tensors, family):
     save_file(tensors, tmp_path / "other.safetensors")
-    with pytest.raises(LoRAError, match=f"is a LoRA for {family}.*the model is .*32"):
+    with pytest.raises(LoRAError, match=f"is a LoRA for {family}.*the model takes texts of 32"):
         attach(pipe, tmp_path / "other.safetensors")
+
+
+def test_a_header_that_names_another_family_does_not_hide_the_key_that_does_not_fit(pipe, good):
+    tensors = load_file(good)
+    tensors[f"{STEM}.oft_blocks"] = torch.ones(1)
+    save_file(tensors, good, metadata={"ss_base_model_version": "sdxl_base_v1-0"})
+    with pytest.raises(LoRAError, match="oft_blocks is OFT, which is not supported"):
+        attach(pipe, good)
 
 
 def test_sdxl_on_sd1_and_sd1_on_sdxl_name_both(tmp_path):

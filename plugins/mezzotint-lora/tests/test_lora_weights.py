@@ -1,10 +1,11 @@
 """Weights: one number, negative, by component, by block, over the run; and any number of LoRAs at once."""
 
 import itertools
+from contextlib import contextmanager
 
 import pytest
 import torch
-from lora_oracle import CONV3, LINEAR, POINTWISE, changed, predict, random_lows, write_kohya
+from lora_oracle import CONV3, LINEAR, POINTWISE, changed, predict, random_lows, unchanged, write_kohya
 from mezzotint import Extension, MezzotintError, hookimpl
 from mezzotint_lora import LoRA, LoRAError
 from safetensors.torch import load_file, save_file
@@ -133,6 +134,50 @@ def test_a_schedule_changes_the_weight_at_each_step(pipe, lora, schedule, factor
     result = pipe("a", steps=4, seed=1, use=[LoRA(path, 0.8, schedule=schedule), Weigh()])
     for matrix, factor in zip(result.outputs["weigh"]["matrices"], factors, strict=True):
         assert torch.allclose(matrix, base + 0.8 * factor * changes[LINEAR], atol=1e-5)
+
+
+class Half(Extension, name="half"):
+    """The U-Net in bfloat16 for a run, as extensions for speed do it: after `lora`, on what they find."""
+
+    @hookimpl(after=["lora"])
+    @contextmanager
+    def patch_unet(self, unet):
+        before = [(parameter, parameter.data) for parameter in unet.parameters()]
+        for parameter, data in before:
+            parameter.data = data.bfloat16()
+        own = unet.forward
+
+        def forward(sample, timestep, encoder_hidden_states, **options):
+            return tuple(
+                o.float()
+                for o in own(sample.bfloat16(), timestep, encoder_hidden_states.bfloat16(), **options)
+            )
+
+        unet.forward = forward
+        try:
+            yield
+        finally:
+            del unet.forward
+            for parameter, data in before:
+                parameter.data = data
+
+
+@pytest.mark.parametrize("kind", ["lora", "fused", "full"])
+def test_another_extension_may_convert_the_model_meanwhile(pipe, lora, kind):
+    path, changes = lora(paths=[LINEAR, CONV3])
+    if kind == "full":
+        save_file({f"lora_unet_{m.replace('.', '_')}.diff": c.contiguous() for m, c in changes.items()}, path)
+    schedule = () if kind == "fused" else ((0, 1), (0.5, 1), (0.5, -0.5))
+    one = LoRA(path, 0.8, fuse=kind == "fused", schedule=schedule)
+    expected = pipe("a", steps=2, seed=1, use=[one]).latents
+    with unchanged(pipe), pipe.using(one):
+        first = pipe("a", steps=2, seed=1).latents
+        half = pipe("a", steps=2, seed=1, use=[Half()]).latents
+        again = pipe("a", steps=2, seed=1).latents
+    assert torch.equal(first, expected)
+    assert torch.equal(again, expected)
+    assert not torch.equal(half, expected)
+    assert (half - expected).abs().max() < 0.1 * expected.abs().max()
 
 
 def test_a_schedule_begins_again_with_each_run(pipe, lora):

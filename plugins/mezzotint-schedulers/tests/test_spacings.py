@@ -6,6 +6,7 @@ import diffusers
 import mpmath
 import pytest
 from mezzotint.errors import MezzotintError, RequestError
+from mezzotint.scheduling import find_spacing
 from mezzotint.scheduling.model_config import DEFAULTS
 from mezzotint.scheduling.noise_schedule import noise_schedule
 from mezzotint.scheduling.plan import check_sigmas
@@ -24,7 +25,7 @@ MODELS = {
 
 
 def spaced(name, n, schedule=SD, **options):
-    return list(BY_NAME[name](n, schedule, **options))
+    return list(find_spacing(name, BY_NAME)(n, schedule, **options))
 
 
 def timesteps(name, n, schedule=SD, **options):
@@ -137,6 +138,35 @@ def test_align_your_steps_has_the_published_levels():
     assert spaced("ays-sdxl@comfy", 10) == pytest.approx(expected["StableDiffusionXLSigmas"])
     assert spaced("ays-sd1@a1111", 11)[-2:] == pytest.approx([0.029, 0])
     assert spaced("ays-sd1@comfy", 20)[2] == pytest.approx(6.475)
+
+
+def test_gits_is_the_best_of_all_spacings_on_its_candidates():
+    """Against every choice of levels, tried one by one, for Euler's method on normally distributed data."""
+    from itertools import combinations
+
+    count, coefficient = 61, 1.15
+    high, low = SD.sigma_max ** (1 / 7), SD.sigma_min ** (1 / 7)
+    levels = [(high + (low - high) * i / (count - 1)) ** 7 for i in range(count)]
+
+    def cost(path):
+        # Where x = sqrt(1 + σ²), Euler's step from σ to σ' misses x' by this much.
+        total = 0.0
+        for position, (a, b) in enumerate(pairwise(path)):
+            reached = (1 + a * a) ** 0.5 + (b - a) * a / (1 + a * a) ** 0.5
+            total += coefficient**position * abs(reached - (1 + b * b) ** 0.5)
+        return total
+
+    paths = ((levels[0], *chosen, levels[-1]) for chosen in combinations(levels[1:-1], 2))
+    best = min(paths, key=cost)
+    assert spaced("gits", 3)[:-1] == pytest.approx(best[:-1])
+
+
+def test_gits_is_for_few_steps():
+    assert len(spaced("gits@gaussian", 50)) == 51
+    with pytest.raises(
+        RequestError, match="'gits' is for few steps, at most 50, not 51; use spacing 'karras'"
+    ):
+        spaced("gits", 51)
 
 
 def test_linear_quadratic_has_the_published_numbers():

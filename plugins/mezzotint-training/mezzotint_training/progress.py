@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -12,8 +12,8 @@ from typing import Protocol
 class Progress(Protocol):
     """Shows the training."""
 
-    def step(self, step: int, loss: float | None) -> None:
-        """A step is done; `loss` is a running mean, where it is known."""
+    def step(self, step: int, loss: Callable[[], float]) -> None:
+        """A step is done; `loss` fetches its running mean from the device, so it is only called to be shown."""
 
     def say(self, text: str) -> None:
         """Something happened that is worth a line."""
@@ -38,7 +38,7 @@ class Pace:
 class Silent:
     """Shows nothing."""
 
-    def step(self, step: int, loss: float | None) -> None:
+    def step(self, step: int, loss: Callable[[], float]) -> None:
         """Nothing."""
 
     def say(self, text: str) -> None:
@@ -52,13 +52,13 @@ class Lines:
         self._pace = pace
         self._said = time.perf_counter()
 
-    def step(self, step: int, loss: float | None) -> None:
+    def step(self, step: int, loss: Callable[[], float]) -> None:
         """A line, if it is time for one."""
         speed, left = self._pace.at(step)
         if time.perf_counter() - self._said >= 10 or step == self._pace.last:
             self._said = time.perf_counter()
             self.say(
-                f"step {step}/{self._pace.last}  {_loss(loss)}  {speed:.1f} images/s  {clock(left)} left"
+                f"step {step}/{self._pace.last}  loss {loss():.4f}  {speed:.1f} images/s  {clock(left)} left"
             )
 
     def say(self, text: str) -> None:
@@ -75,6 +75,7 @@ class Bar:
         from rich.progress import Progress as RichProgress
 
         self._pace = pace
+        self._moved = 0.0
         self.console = Console(stderr=True)
         self.progress = RichProgress(
             TextColumn("training"),
@@ -87,10 +88,16 @@ class Bar:
             "", total=pace.last, completed=first, loss="", speed=0.0, left="--:--"
         )
 
-    def step(self, step: int, loss: float | None) -> None:
-        """Move the bar."""
+    def step(self, step: int, loss: Callable[[], float]) -> None:
+        """Move the bar, some times a second."""
         speed, left = self._pace.at(step)
-        self.progress.update(self._task, completed=step, loss=_loss(loss), speed=speed, left=clock(left))
+        now = time.perf_counter()
+        if now - self._moved < 0.2 and step != self._pace.last:
+            return
+        self._moved = now
+        self.progress.update(
+            self._task, completed=step, loss=f"loss {loss():.4f}", speed=speed, left=clock(left)
+        )
 
     def say(self, text: str) -> None:
         """A line above the bar."""
@@ -121,7 +128,3 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes:02d}:{rest:02d}"
-
-
-def _loss(loss: float | None) -> str:
-    return "" if loss is None else f"loss {loss:.4f}"

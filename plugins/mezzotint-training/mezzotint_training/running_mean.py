@@ -25,9 +25,8 @@ class RunningMean:
         assert self.total is not None
         return self.total / self.count
 
-    @property
-    def value(self) -> float:
-        """The mean."""
+    def fetch(self) -> float:
+        """The mean, from its device."""
         return float(self.tensor)
 
     def clear(self) -> None:

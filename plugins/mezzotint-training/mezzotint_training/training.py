@@ -14,8 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from diffusers.training_utils import EMAModel
 from torch import Tensor
 
@@ -30,25 +28,14 @@ from .interrupts import stopping
 from .noising import Objective
 from .optimizers import make_optimizer, make_schedule
 from .preparing import TrainingData
+from .processes import make_accelerator
 from .progress import Progress, showing
 from .prompts import read_prompts
+from .resuming import check_same
 from .running_mean import RunningMean
 from .trainee import Facts, Trainee
 from .watching import Validation, draw_samples
 
-MAY_CHANGE = [
-    "steps",
-    "epochs",
-    "save_every",
-    "keep",
-    "validate_every",
-    "sample_prompts",
-    "sample_every",
-    "tensorboard",
-    "cache",
-    "cache_folder",
-]
-"""Settings that a resumed training may have otherwise; all others decide what the next step does."""
 LOG_EVERY = 10
 
 
@@ -197,11 +184,13 @@ class Training:
                     since.add(loss)
                     if on_step is not None:
                         on_step(self.step, float(loss))
-                    if self.step % LOG_EVERY == 0 or self.step == self.last:
+                    saves = self.step % self.settings.save_every == 0 and self.step < self.last
+                    # Before it is saved, too: weights that are no numbers would take the place of good ones.
+                    if self.step % LOG_EVERY == 0 or saves or self.step == self.last:
                         self._log(since)
-                    progress.step(self.step, mean.value)
+                    progress.step(self.step, mean.fetch)
                     self._watch(progress)
-                    if self.step % self.settings.save_every == 0 and self.step < self.last:
+                    if saves:
                         self.save()
         seconds = time.perf_counter() - began
         finished = self.step == self.last
@@ -345,7 +334,7 @@ class Training:
 
     def _load(self, folder: Path) -> None:
         state, weights, average, optimizer = read_state(folder)
-        self._check_same(folder, state)
+        check_same(folder, state, self._state())
         if sorted(weights) != sorted(self.names):
             raise CheckpointError(f"{folder} holds other weights than this training has")
         with torch.no_grad():
@@ -361,25 +350,6 @@ class Training:
             ]
             self.ema.optimization_step = state["average_step"]
         self.step, self.started = state["step"], state["started"]
-
-    def _check_same(self, folder: Path, state: dict[str, Any]) -> None:
-        now = self._state()
-        for what, name in (
-            ("model", "model"),
-            ("pictures or captions", "data"),
-            ("number of processes", "processes"),
-        ):
-            if state[name] != now[name]:
-                detail = f": {state[name]} then, {now[name]} now" if name == "processes" else ""
-                raise CheckpointError(
-                    f"{folder}: the {what} changed{detail}; a resumed training needs the same"
-                )
-        before = state["settings"]
-        for name, value in now["settings"].items():
-            if name not in MAY_CHANGE and before.get(name) != value:
-                raise CheckpointError(
-                    f"{folder} was trained with {name}={before.get(name)}, not {value}; resume with the same settings"
-                )
 
     def _last_checkpoint(self) -> Path | None:
         self.checkpoints.clear_parts()
@@ -408,10 +378,3 @@ class Training:
 
         # What a killed run logged after its last checkpoint comes again.
         return SummaryWriter(str(self.folder / "log"), purge_step=self.step or None)
-
-
-def make_accelerator(device: torch.device, mixed_precision: str) -> Accelerator:
-    """accelerate's view of this process: alone, or one of those that `accelerate launch` started."""
-    # A second training in one process may have another precision, which accelerate keeps in a shared state.
-    AcceleratorState._reset_state()
-    return Accelerator(cpu=device.type == "cpu", mixed_precision=mixed_precision)

@@ -6,6 +6,14 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+SOLVER_STEPS = (128, 256)
+"""In float64, far into the limit."""
+SCHEDULER_STEPS = (24, 48, 96)
+"""In float32, before its rounding is what is measured."""
+MORE_STEPS = 512
+"""Where the order is not settled at the others."""
+SINGLE_PRECISION_FLOOR = 2e-5
+
 
 @dataclass(frozen=True)
 class Convergence:
@@ -45,3 +53,18 @@ def converge(
             errors.pop()
             break
     return Convergence(tuple(numbers[: len(errors)]), tuple(errors))
+
+
+def converge_solver(
+    error: Callable[[int], float], *, floor: float, settled: Callable[[float], bool]
+) -> Convergence:
+    """Measure a solver, and once more with more steps unless its order is `settled`."""
+    found = converge(error, SOLVER_STEPS, floor=floor)
+    if settled(found.order):
+        return found
+    return Convergence((*found.numbers, MORE_STEPS), (*found.errors, error(MORE_STEPS)))
+
+
+def converge_scheduler(error: Callable[[int], float]) -> Convergence:
+    """Measure a scheduler, which computes in float32."""
+    return converge(error, SCHEDULER_STEPS, floor=SINGLE_PRECISION_FLOOR)

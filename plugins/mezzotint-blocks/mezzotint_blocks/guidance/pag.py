@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mezzotint import Block, Extension, Field, Pass, Run, hookimpl
 
+from ..several import Several
 from ..steps import End, Start, within
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ class PAG(Extension, name="pag"):
 
     scale: float = Field(3.0, ge=0, description="strength; 0 is off and costs nothing")
     adaptive: float = Field(0.0, ge=0, description="how fast the strength falls, per timestep below 1000")
-    layers: str | list[str] = Field("mid.**.attn1", description="self-attention layers that are perturbed")
+    layers: Several = Field(("mid.**.attn1",), description="self-attention layers that are perturbed")
     start: Start = 0.0
     end: End = 1.0
 

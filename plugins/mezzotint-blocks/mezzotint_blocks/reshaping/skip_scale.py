@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from mezzotint import Block, Extension, Field, Run, hookimpl
 from mezzotint.errors import PlanError
 
+from ..several import Several
 from ..steps import End, Start, within
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ class SkipScale(Extension, name="skip-scale"):
     """Scale the skip connections: less of them loosens detail and layout, more fixes them."""
 
     scale: float = Field(0.9, ge=0, description="factor; 1 changes nothing")
-    blocks: str = Field("up.*", description="decoder blocks, such as up.0 or up.*.resnets.1")
+    blocks: Several = Field(("up.*",), description="decoder blocks, such as up.0 or up.*.resnets.1")
     start: Start = 0.0
     end: End = 1.0
 

@@ -10,6 +10,7 @@ from mezzotint import Block, Extension, Field, Run, hookimpl
 from mezzotint.errors import PlanError, RequestError
 
 from ..attention_grid import attention_grid
+from ..several import Several
 from ..steps import End, Start, within
 from .words import tokens_of_words
 
@@ -27,10 +28,10 @@ class AttentionMaps(Extension, name="attention-maps"):
     the same over the picture.
     """
 
-    words: list[str] = Field(
-        [], description="words or phrases of the prompt; default: all but articles, prepositions and the like"
+    words: Several = Field(
+        (), description="words or phrases of the prompt; default: all but articles, prepositions and the like"
     )
-    layers: str | list[str] = Field("**.attn2", description="cross-attention layers that count")
+    layers: Several = Field(("**.attn2",), description="cross-attention layers that count")
     standardize: bool = Field(
         True, description="give each head's map the same weight; off averages probabilities, as DAAM does"
     )

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from mezzotint import Block, Extension, Field, Run, TextFile, hookimpl
 
+from ..several import Several
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -22,7 +24,7 @@ class BlockNorms(Extension, name="block-norms"):
     root mean square, mean and largest absolute value; and the same as `table` (.csv).
     """
 
-    blocks: str | list[str] = Field(["down.*", "mid", "up.*"], description="blocks, such as up.*.resnets.*")
+    blocks: Several = Field(("down.*", "mid", "up.*"), description="blocks, such as up.*.resnets.*")
 
     @hookimpl(at=lambda self: self.blocks)
     def unet_block_output(self, block: Block, hidden_states: Tensor, run: Run) -> None:

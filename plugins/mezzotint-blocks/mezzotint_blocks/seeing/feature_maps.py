@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from mezzotint import Block, Extension, Field, Run, hookimpl
 
+from ..several import Several
+
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
@@ -24,8 +26,10 @@ class FeatureMaps(Extension, name="feature-maps"):
     image the three principal components of each block's features as red, green and blue (Tumanyan et al. 2023).
     """
 
-    blocks: str | list[str] = Field(["down.*", "mid", "up.*"], description="blocks, such as up.*.resnets.*")
-    steps: list[int] = Field([], description="numbers of steps, from 0; default: first, middle and last")
+    blocks: Several = Field(("down.*", "mid", "up.*"), description="blocks, such as up.*.resnets.*")
+    steps: tuple[int, ...] = Field(
+        (), description="numbers of steps, from 0; default: first, middle and last"
+    )
 
     @hookimpl(at=lambda self: self.blocks)
     def unet_block_output(self, block: Block, hidden_states: Tensor, run: Run) -> None:

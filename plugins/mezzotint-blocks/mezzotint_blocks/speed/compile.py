@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Compile(
-    Extension, name="compile", conflicts=("openvino", "packed-weights", "fused-qkv", "text-kv", "bf16")
+    Extension, name="compile", conflicts=("openvino", "packed-weights", "fused-qkv", "text-kv")
 ):
     """Compile the U-Net's repeated blocks with torch's inductor. Exact to rounding; needs a C++ compiler on a CPU.
 
@@ -25,7 +25,7 @@ class Compile(
     call, so fused LoRA is seen.
     """
 
-    @hookimpl(after=["lora", "channels-last", "token-merging"])
+    @hookimpl(after=["lora", "bf16", "channels-last", "token-merging"])
     @contextmanager
     def patch_unet(self, unet: Any, pipe: Pipeline) -> Iterator[None]:
         """Let resnets and transformer blocks run compiled."""

@@ -16,6 +16,7 @@ from .channels_last import ChannelsLast
 from .compile import Compile
 from .fused_qkv import FusedQKV
 from .packed_weights import PackedWeights
+from .traced import Traced
 
 if TYPE_CHECKING:
     from mezzotint import Pipeline, Run
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("mezzotint")
 
-PARTS = ("bf16", "channels-last", "compile", "fused-qkv", "packed-weights", "text-kv")
+PARTS = ("bf16", "channels-last", "compile", "fused-qkv", "packed-weights", "text-kv", "traced")
 """Extensions that `fast` brings itself."""
+SMALL = 50_000_000
+"""Parameters of a U-Net below which Python between its operations costs more than the layout of its weights."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,13 @@ class Fast(Extension, name="fast", conflicts=(*PARTS, "openvino")):
         """What is fast for a pipeline, here."""
         from .machine import this_machine
 
-        return choose(this_machine(pipe.device), exact=self.exact, compile_blocks=self.compile)
+        small = sum(weight.numel() for weight in pipe.unet.parameters()) < SMALL
+        return choose(this_machine(pipe.device), exact=self.exact, compile_blocks=self.compile, small=small)
+
+    @hookimpl
+    def step_begin(self, run: Run) -> None:
+        """What the parts do at the start of a run."""
+        Traced().step_begin(run)
 
     @hookimpl
     def latents(self, run: Run) -> None:
@@ -78,17 +87,20 @@ class Fast(Extension, name="fast", conflicts=(*PARTS, "openvino")):
         run.publish(self, chosen=dict(zip(names, choice.reasons, strict=True)))
 
 
-def choose(machine: Machine, *, exact: bool, compile_blocks: bool) -> Choice:
+def choose(machine: Machine, *, exact: bool, compile_blocks: bool, small: bool) -> Choice:
     """What to switch on for a machine. A function of its arguments alone."""
     chosen: dict[Extension, str] = {}
     if machine.fast_bf16 and not exact:
         chosen[BFloat16()] = "native here"
-    if machine.device == "cpu" and machine.onednn and not compile_blocks:
+    packs = machine.device == "cpu" and machine.onednn and not (small or compile_blocks or chosen)
+    if packs:
         chosen[PackedWeights()] = "oneDNN on a CPU"
     elif machine.device == "cuda" or machine.fast_bf16:
         chosen[ChannelsLast()] = "what convolutions read fastest here"
     if compile_blocks:
         chosen[Compile()] = "asked for"
+    elif small:
+        chosen[Traced()] = "a small model"
     else:
         chosen[FusedQKV()] = "one multiplication for three"
         chosen[TextKV()] = "once for a prompt"

@@ -12,6 +12,8 @@ import torch
 from mezzotint.errors import PlanError
 from torch import Tensor
 
+from .untouched import is_changed_inside
+
 REGIONS = ("ResnetBlock2D", "BasicTransformerBlock")
 """Classes of the blocks that are compiled."""
 
@@ -111,7 +113,7 @@ class Region:
         given = {name: value for name, value in kwargs.items() if value is not None}
         inputs = [*args, *given.values()]
         fit = all(isinstance(value, Tensor) for value in inputs)
-        if torch.is_grad_enabled() or not fit or self._changed_inside():
+        if torch.is_grad_enabled() or not fit or is_changed_inside(self.module):
             self.regions.uncompiled_calls += 1
             return self.original(*args, **kwargs)
         # The weights' form is part of it: channels last, another dtype.
@@ -125,22 +127,6 @@ class Region:
     def _program(self, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> Program:
         with shadowed_away(self.module):
             return self.regions.program(self.module, args, kwargs)
-
-    def _changed_inside(self) -> bool:
-        """Whether another extension is at work in the block: a forward, a processor, a hook, an unfused adapter.
-
-        The scale of an adapter is a number, which would be compiled in.
-        """
-        from diffusers.models.attention_processor import AttnProcessor2_0
-
-        for module in self.module.modules():
-            if module is not self.module and "forward" in vars(module):
-                return True
-            if type(vars(module).get("processor")) not in (type(None), AttnProcessor2_0):
-                return True
-            if module._forward_hooks or module._forward_pre_hooks or hasattr(module, "base_layer"):
-                return True
-        return False
 
 
 class shadowed_away:  # noqa: N801

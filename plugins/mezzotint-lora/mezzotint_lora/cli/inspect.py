@@ -11,6 +11,9 @@ import click
 from ..describing import Description, describe
 from ..files import read_adapter
 
+SHOWN = 10
+"""Reasons that are printed of many."""
+
 
 @click.command("inspect")
 @click.argument("file", type=click.Path(path_type=Path))
@@ -80,17 +83,19 @@ def _print(found: Description) -> None:
 
 
 def _print_fit(model: str | None, report: Any, keys: bool) -> None:
+    from ..fitting import by_reason
+
     if report.fits:
         modules = len(set(report.applied.values()))
         click.echo(f"\nloads into {model}: yes, {len(report.applied)} keys on {modules} modules")
     else:
-        click.echo(
-            f"\nloads into {model}: no. It {report.problem or f'has {len(report.unknown)} keys that do not fit'}"
-        )
-        for key, why in list(report.unknown.items())[: None if keys else 10]:
-            click.echo(f"  {key} {why}")
-        if len(report.unknown) > 10 and not keys:
-            click.echo(f"  … and {len(report.unknown) - 10} more; --keys shows all")
+        problem = report.problem or f"has {len(report.unknown)} keys that do not fit"
+        click.echo(f"\nloads into {model}: no. It {problem}")
+        reasons = [] if report.problem and not keys else list(by_reason(report.unknown))
+        for reason in reasons[: None if keys else SHOWN]:
+            click.echo(f"  {reason}")
+        if len(reasons) > SHOWN and not keys:
+            click.echo(f"  … and {len(reasons) - SHOWN} more; --keys shows all")
     if keys:
         for key, place in report.applied.items():
             click.echo(f"  {key} → {place}")

@@ -30,11 +30,14 @@ def rank_of(delta: Delta) -> int:
     return 0 if product is None else int(product.rank(delta.tensors))
 
 
+def is_scaled(delta: Delta) -> bool:
+    """Whether α counts: not in kinds without a rank, and not in a LoKr of two whole factors."""
+    return delta.kind in PRODUCTS and (delta.kind != "lokr" or lokr.is_scaled(delta.tensors))
+
+
 def scale_of(delta: Delta) -> float:
     """α / r; 1 where α is missing or 0, as kohya has it, and for kinds that have none."""
-    if delta.kind not in PRODUCTS or not delta.alpha:
-        return 1.0
-    if delta.kind == "lokr" and not lokr.is_scaled(delta.tensors):
+    if not is_scaled(delta) or not delta.alpha:
         return 1.0
     return delta.alpha / rank_of(delta)
 

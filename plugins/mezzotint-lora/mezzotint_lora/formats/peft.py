@@ -98,10 +98,8 @@ def with_alphas(deltas: Mapping[str, Delta], configuration: Mapping[str, Any]) -
         if delta.kind == "lokr" and {"w1", "w2"} <= delta.tensors.keys():
             # LyCORIS scales nothing where both factors are whole; peft scales by α and the rank it was told.
             factor = alpha / configuration["r"]
-            tensors = (
-                dict(delta.tensors) if factor == 1 else {**delta.tensors, "w1": delta.tensors["w1"] * factor}
-            )
-            found[module] = replace(delta, tensors=tensors)
+            whole = delta.tensors if factor == 1 else {**delta.tensors, "w1": delta.tensors["w1"] * factor}
+            found[module] = replace(delta, tensors=whole, alpha=float(configuration["r"]))
             continue
         if configuration.get("use_rslora"):
             alpha = alpha * math.sqrt(rank)
@@ -168,13 +166,12 @@ def configuration(deltas: Mapping[str, Delta]) -> dict[str, Any]:
     """
     from peft import LoHaConfig, LoKrConfig, LoraConfig
 
-    from ..deltas import rank_of
 
     kinds = {delta.kind for delta in deltas.values()}
     if len(kinds) != 1:
         raise LoRAError(f"a peft adapter is of one kind; here are {' and '.join(sorted(kinds))}")
     kind = kinds.pop()
-    ranks = {module: rank_of(delta) for module, delta in deltas.items()}
+    ranks = {module: _peft_rank(delta) for module, delta in deltas.items()}
     alphas = {module: _peft_alpha(delta, ranks[module]) for module, delta in deltas.items()}
     rank, alpha = _most_common(ranks.values()), _most_common(alphas.values())
     common: dict[str, Any] = {
@@ -197,6 +194,7 @@ def configuration(deltas: Mapping[str, Delta]) -> dict[str, Any]:
             alpha=alpha,
             use_effective_conv2d=_tucker(deltas, "t2"),
             decompose_both=any("w1_a" in delta.tensors for delta in deltas.values()),
+            decompose_factor=_kronecker_factor(deltas),
             **common,
         )
     plain = {
@@ -208,6 +206,40 @@ def configuration(deltas: Mapping[str, Delta]) -> dict[str, Any]:
     return plain
 
 
+def _kronecker_factor(deltas: Mapping[str, Delta]) -> int:
+    """The `decompose_factor` by which peft splits each weight as these deltas are split.
+
+    Raises:
+        LoRAError: there is no single one; peft has one for an adapter.
+    """
+    from peft.tuners.lokr.layer import factorization
+
+    shapes = [_kronecker_shapes(delta) for delta in deltas.values()]
+    for factor in (-1, *sorted({max(first) for first, _ in shapes})):
+        if all(
+            factorization(outer * inner, factor)[0] == outer
+            for first, second in shapes
+            for outer, inner in zip(first, second, strict=True)
+        ):
+            return factor
+    raise LoRAError(
+        "these LoKr modules are split by different factors, which peft files cannot hold; kohya files can"
+    )
+
+
+def _kronecker_shapes(delta: Delta) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Rows and columns of both Kronecker factors; the columns of the second without a kernel."""
+    tensors = delta.tensors
+    first = tensors["w1"].shape if "w1" in tensors else (len(tensors["w1_a"]), tensors["w1_b"].shape[1])
+    if "w2" in tensors:
+        second = tensors["w2"].shape[:2]
+    elif "t2" in tensors:
+        second = (tensors["w2_a"].shape[1], tensors["w2_b"].shape[1])
+    else:
+        second = (len(tensors["w2_a"]), tensors["w2_b"].shape[1])
+    return (int(first[0]), int(first[1])), (int(second[0]), int(second[1]))
+
+
 def _most_common(values: Iterable[Any]) -> Any:
     """Of several as common as each other the smallest, whatever their order."""
     return min(Counter(values).items(), key=lambda pair: (-pair[1], pair[0]))[0]
@@ -217,8 +249,16 @@ def _tucker(deltas: Mapping[str, Delta], name: str) -> bool:
     return any(name in delta.tensors for delta in deltas.values())
 
 
+def _peft_rank(delta: Delta) -> int:
+    """The rank for peft. Where both Kronecker factors are whole it is a name only, and LyCORIS's is in alpha."""
+    from ..deltas import is_scaled, rank_of
+
+    rank, alpha = rank_of(delta), delta.alpha or 0
+    return int(alpha) if not is_scaled(delta) and alpha >= rank and alpha == int(alpha) else rank
+
+
 def _peft_alpha(delta: Delta, rank: int) -> float | int:
-    alpha = delta.alpha or rank
-    if delta.kind == "lokr" and {"w1", "w2"} <= delta.tensors.keys():
-        alpha = rank
+    from ..deltas import is_scaled
+
+    alpha = (delta.alpha or rank) if is_scaled(delta) else rank
     return int(alpha) if alpha == int(alpha) else alpha

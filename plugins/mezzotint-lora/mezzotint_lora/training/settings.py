@@ -64,6 +64,8 @@ class LoRASettings(TrainingSettings):
                 raise ValueError(f"init={self.init} goes with kind=lora, not {self.kind}")
             if self.lora_plus is not None:
                 raise ValueError(f"lora_plus goes with kind=lora, not {self.kind}")
+            if self.format == "diffusers":
+                raise ValueError(f"diffusers' layout has no {self.kind}; use format=kohya")
         if self.dora and self.init in ("pissa", "olora"):
             raise ValueError(
                 f"dora needs the whole weight, from which init={self.init} takes a part; choose one of them"

@@ -39,40 +39,43 @@ def error_plots(outcomes: Sequence[Outcome]) -> Mapping[str, str]:
 
 def _plot(outcomes: Sequence[Outcome], quantity: str, label: str) -> str:
     from matplotlib.figure import Figure
-    from matplotlib.ticker import LogFormatter, NullFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     solvers = list(dict.fromkeys(one.cell.solver for one in outcomes))
     spacings = list(dict.fromkeys(one.cell.spacing for one in outcomes))
-    figure = Figure(figsize=(7.2, 4.6), layout="constrained")
+    figure = Figure(figsize=(7.2, 5.0), layout="constrained")
     axes = figure.add_subplot()
     for row in dict.fromkeys((one.cell.solver, one.cell.spacing) for one in outcomes):
-        points = sorted(
-            (getattr(one, quantity), one.distance)
-            for one in outcomes
-            if (one.cell.solver, one.cell.spacing) == row
+        runs = sorted(
+            (one for one in outcomes if (one.cell.solver, one.cell.spacing) == row),
+            key=lambda one: one.cell.steps,
         )
         spacing = spacings.index(row[1])
         axes.plot(
-            [x for x, _ in points],
-            [y for _, y in points],
+            [getattr(one, quantity) for one in runs],
+            [one.distance for one in runs],
             color=COLOURS[solvers.index(row[0]) % len(COLOURS)],
             linestyle=LINES[spacing % len(LINES)],
             marker=MARKERS[spacing % len(MARKERS)],
             markersize=4,
             linewidth=1.4,
-            label=next(one.cell.row for one in outcomes if (one.cell.solver, one.cell.spacing) == row),
+            label=runs[0].cell.row,
         )
     axes.set(xscale="log", yscale="log", xlabel=label, ylabel="distance from the reference")
     for axis in (axes.xaxis, axes.yaxis):
-        # Few labels on a short logarithmic axis, none of them in powers of ten where 5, 10, 20 read better.
-        axis.set_major_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 0.7)))
-        axis.set_minor_formatter(NullFormatter())
-    ticks = sorted({getattr(one, quantity) for one in outcomes})
-    if quantity == "evaluations" and len(ticks) <= 8:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_locator(NullLocator())
+    if quantity == "evaluations":
+        # Of numbers that are asked for, those themselves, as far as there is room.
+        ticks: list[int] = []
+        for tick in sorted({one.evaluations for one in outcomes}):
+            if not ticks or tick > 1.15 * ticks[-1]:
+                ticks.append(tick)
         axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.grid(which="both", linewidth=0.3, alpha=0.6)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside right upper", fontsize=8, frameon=False)
+    figure.legend(loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     return _svg(figure)
 
 

@@ -41,5 +41,4 @@ def _midpoint(s: Step, target: float):
         return s.denoised
     middle = math.sqrt(s.sigma * target)
     x = s.euler(middle)
-    slope = (x - s.denoise(x, middle)) / middle
-    return s.x + (target - s.sigma) * slope
+    return s.x.add(x - s.denoise(x, middle), alpha=(target - s.sigma) / middle)

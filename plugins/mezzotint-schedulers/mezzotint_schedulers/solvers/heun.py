@@ -13,8 +13,9 @@ def heun(s: Step):
     x = s.euler(s.sigma_next)
     if s.sigma_next == 0:
         return x
-    slope_next = (x - s.denoise(x, s.sigma_next)) / s.sigma_next
-    return (x + s.x + (s.sigma_next - s.sigma) * slope_next) / 2
+    weight = (s.sigma_next - s.sigma) / s.sigma_next
+    other = s.x.add(x - s.denoise(x, s.sigma_next), alpha=weight)
+    return x.lerp(other, 0.5)
 
 
 @solver(

@@ -1,6 +1,6 @@
 """Spacings: pure functions from a number of steps and a model's noise levels to n + 1 falling σ."""
 
-from . import align_your_steps, beta, comfy, sigma_range, timesteps
+from . import align_your_steps, beta, comfy, gits, sigma_range, timesteps
 
 SPACINGS = (
     timesteps.leading_ddim,
@@ -26,4 +26,5 @@ SPACINGS = (
     align_your_steps.ays_sd1_a1111,
     align_your_steps.ays_sdxl_comfy,
     align_your_steps.ays_sdxl_a1111,
+    gits.gits,
 )

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import torch
 
-from ..convergence import Convergence, converge
+from ..convergence import Convergence, converge_scheduler, converge_solver
 from ..draws import Draws, impulses, zeros
 from ..drive import first_sample, frame_of, perfect_model, turns
 from ..finding import Finding, judge, not_applicable
@@ -23,9 +23,6 @@ from ..trace import trace
 from ..training_grid import on_grid, why_not_measured
 
 TOLERANCE = 0.2
-SOLVER_STEPS = (128, 256)
-SCHEDULER_STEPS = (24, 48, 96)
-MORE_STEPS = 512
 
 
 def weak_order_exponential(subject: Subject) -> Finding:
@@ -66,12 +63,14 @@ def _weak_order_on(subject: Subject, grid: Grid) -> Finding:
 @lru_cache(maxsize=32)
 def _measure(subject: Subject, grid: Grid) -> Convergence:
     if subject.kind == "scheduler":
-        return converge(lambda n: _scheduler_error(subject, grid, n), SCHEDULER_STEPS, floor=2e-5)
-    found = converge(lambda n: solver_error(subject, grid, n), SOLVER_STEPS, floor=1e-12)
-    if found.order < (subject.accuracy_order or 0) - TOLERANCE:
-        finer = solver_error(subject, grid, MORE_STEPS)
-        return Convergence((*found.numbers, MORE_STEPS), (*found.errors, finer))
-    return found
+        return converge_scheduler(lambda n: _scheduler_error(subject, grid, n))
+    declared = subject.accuracy_order or 0
+    return converge_solver(
+        lambda n: solver_error(subject, grid, n),
+        floor=1e-12,
+        # Better than declared is settled: variance is one moment only.
+        settled=lambda order: order >= declared - TOLERANCE,
+    )
 
 
 def solver_error(subject: Subject, grid: Grid, n: int) -> float:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from mezzotint import Block, Extension, Field, HookCall, Run, TextFile, hookimpl
 
+from ...several import Several
 from .change import change
 from .ledger import Entry, Ledger, Span
 
@@ -25,8 +26,8 @@ class Trace(Extension, name="trace"):
     lane of its own; on a GPU times are those of launching work, not of the work.
     """
 
-    blocks: str | list[str] = Field(
-        ["down.*", "mid", "up.*"], description="U-Net blocks whose time is shown in the Chrome trace"
+    blocks: Several = Field(
+        ("down.*", "mid", "up.*"), description="U-Net blocks whose time is shown in the Chrome trace"
     )
 
     @hookimpl
