@@ -336,7 +336,7 @@ Every solver of mezzotint-schedulers and every scheduler class of diffusers that
 schedule, measured alike. *Order* is that of convergence to the exact solution of a Gaussian mixture, the lower of
 equal and of alternating 1 : 3 steps in log σ ([conformance kit](hooks/schedulers.md#proof)); *w* marks weak order, of
 those that add noise. Schedulers of diffusers compute in float32 with at most 96 steps, so that their orders are good
-to 0.3; a dash: the kit cannot put it on a grid.
+to 0.3; a dash: the kit cannot put it on a grid. What lies behind the odd ones: [differences](scheduler-differences.md).
 
 *Mixture*: root mean square distance of samples after 5, 10, 20 and 50 model evaluations from where the exact solution
 carries them, over their deviation, with a perfect model and Stable Diffusion's noise levels. Two evaluations a step
@@ -352,7 +352,7 @@ Regenerate: `python benchmarks/scheduler_table.py`; with `--missing`, only what 
 BEST = """
 ## Best at equal evaluations
 
-The smallest error of those without noise. Ours are no worse than diffusers' best beyond its float32.
+The smallest error of those without noise.
 """
 
 RIVALS = """
@@ -363,13 +363,13 @@ Read at source: skrample `2213bf4`, k-diffusion `4601bf0`.
 | | mezzotint | skrample | k-diffusion |
 |---|---|---|---|
 | a solver is | a pure function of one step | a class with `sample_packed`, or a closure over a whole run | a closure over a whole run |
-| solvers | 25 of the field's names | Euler, DPM 1–3, Adams 1–9, UniP and UniPC 1–9, SPC; any Runge-Kutta tableau to order 15, adaptive ones | 15 `sample_*`, two of them adaptive |
-| spacings | 23 with dialects, from training timesteps or ranges of σ | Karras, exponential, beta, probit; flow shift, hyper, sinner | Karras, exponential, polyexponential, VP |
+| solvers | 25 of the field's names | Euler, DPM 1–3, Adams 1–9, UniP and UniPC 1–9, SPC; any Runge-Kutta tableau to order 15, adaptive ones | 13 `sample_*`, one of them adaptive |
+| spacings | 24 with dialects, from training timesteps or ranges of σ | Karras, exponential, beta, probit; flow shift, hyper, sinner | Karras, exponential, polyexponential, VP |
 | prediction types | epsilon, v, sample, flow, on variance-preserving and flow models | the same | wrappers around the model |
 | runs in unmodified diffusers pipelines | yes, equal to its classes to 5e-6 | yes, through a wrapper | no |
 | image-to-image by index | yes | yes | sigmas are sliced by the caller |
-| noise keyed by seed, picture, step, stage | yes; picture k of a batch has its own | a generator for each picture | no; a Brownian tree for two samplers |
-| mid-run state on disk, resumed to the bit | yes | no | no |
+| noise keyed by seed, picture, step, stage | yes; picture k of a batch has its own | a generator for each picture | no; a Brownian tree for the SDE samplers |
+| mid-run state on disk, resumed to the bit | yes | no; earlier samples are the caller's to keep | no |
 | plugins by `pip install` | entry points, listed with owner and paper | no | no |
 | adaptive step sizes | no: where a solver evaluates must not depend on the sample | RKMoire | `dpm_adaptive` |
 | order of convergence asserted | every solver, on two grids, in float64 | no; snapshots of its own output, generated | no tests |
@@ -416,6 +416,7 @@ def _errors(errors: Mapping[str, float | None], style: str) -> str:
 def best(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
     """Lines of the table of winners."""
     lines = ["| problem | evaluations | ours | diffusers |", "|---|---|---|---|"]
+    ratios: list[float] = []
     for title, errors_of in (
         ("mixture, trailing", lambda row: row["analytic"]["trailing"]),
         ("mixture, karras", lambda row: row["analytic"]["karras"]),
@@ -424,20 +425,21 @@ def best(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
         for count in EVALUATIONS:
             winners = [_winner(rows, errors_of, str(count)) for rows in (ours, theirs)]
             if all(winners):
-                lines.append(f"| {title} | {count} | {' | '.join(map(str, winners))} |")
+                cells = [f"{error:.4g} (`{name}`)" for error, name in winners]
+                lines.append(f"| {title} | {count} | {' | '.join(cells)} |")
+                ratios.append(winners[0][0] / winners[1][0])
+    worst = max(ratios)
+    lines.append(f"\nThe largest ratio of ours to diffusers' is {worst:.4f}.")
     return lines
 
 
-def _winner(rows: Mapping[str, Any], errors_of: Any, count: str) -> str:
+def _winner(rows: Mapping[str, Any], errors_of: Any, count: str) -> tuple[float, str] | None:
     found = {
         name: errors_of(row)[count]
         for name, row in rows.items()
         if not row["analytic"]["random"] and errors_of(row).get(count) is not None
     }
-    if not found:
-        return ""
-    name = min(found, key=found.__getitem__)
-    return f"{found[name]:.4g} (`{name}`)"
+    return min((error, name) for name, error in found.items()) if found else None
 
 
 if __name__ == "__main__":

@@ -78,7 +78,9 @@ def main() -> None:
             for one in every
             if one is every[0] or not options.only or any(part in one.name for part in options.only)
         ]
-        print(f"{options.model}, {size[0]}x{size[1]}, {steps} steps, guidance pair; {flop(pipe, size):.3g} GFLOP a step")
+        print(
+            f"{options.model}, {size[0]}x{size[1]}, {steps} steps, guidance pair; {flop(pipe, size):.3g} GFLOP a step"
+        )
         compete(chosen, options.rounds or (5 if small else 2), limit, flop(pipe, size) * steps)
         if options.profile:
             profile(chosen)
@@ -170,7 +172,9 @@ def contestants(
         yield Contestant("diffusers, U-Net by openvino.convert_model", lambda: converted(stock, size), theirs)
         yield ours("openvino")
     interval = 3 if steps > 3 else 2
-    yield Contestant(f"diffusers, DeepCache interval={interval}", lambda: deepcache(stock, interval), theirs, False)
+    yield Contestant(
+        f"diffusers, DeepCache interval={interval}", lambda: deepcache(stock, interval), theirs, False
+    )
     yield ours("deepcache", deepcache={"interval": interval})
     yield ours("fast", "deepcache", fast={"exact": True}, deepcache={"interval": interval})
     if steps > 5:

@@ -129,8 +129,8 @@ def generate(
         check_model(registry, model)
         _check_scheduler(registry, arguments["scheduler"], arguments["spacing"])
     jobs = make_jobs(prompts, n, secrets.randbelow(2**32) if seed is None else seed, batch_size)
-    show_warnings()
     quiet = quiet or as_json
+    show_warnings(notes=not quiet)
     with nullcontext() if explain else names.folder_ready():
         with waiting(f"loading {model} …", quiet=quiet):
             pipe = open_model(model, registry, device=device, dtype=dtype)

@@ -56,24 +56,30 @@ def quiet_libraries() -> None:
     transformers.utils.logging.set_verbosity_error()
 
 
-def show_warnings() -> None:
-    """Print mezzotint's own warnings (a prompt cut off, for example) as sentences on stderr."""
+def show_warnings(*, notes: bool = False) -> None:
+    """Print mezzotint's own warnings (a prompt cut off, for example) as sentences on stderr.
+
+    Args:
+        notes: also what is logged as information, such as what an extension chose.
+    """
     logger = logging.getLogger("mezzotint")
+    logger.setLevel(logging.INFO if notes else logging.NOTSET)
     for handler in logger.handlers:
         if isinstance(handler, _Sentences):
             logger.removeHandler(handler)
-    logger.addHandler(_Sentences())
+    logger.addHandler(_Sentences(logging.INFO if notes else logging.WARNING))
 
 
 class _Sentences(logging.Handler):
     """Says each thing once: every image of a prompt has the same to say."""
 
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
         self._said: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        sentence = f"{record.levelname.lower()}: {record.getMessage()}"
+        kind = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
+        sentence = f"{kind}{record.getMessage()}"
         if sentence not in self._said:
             self._said.add(sentence)
             click.echo(sentence, err=True)

@@ -80,6 +80,11 @@ def test_maps_are_of_each_images_own_prompt_and_of_the_chosen_steps(pipe):
     assert not torch.allclose(maps[2]["dog"], later.outputs["attention-maps"]["maps"][0]["dog"])
 
 
+def test_a_prompt_without_words_has_no_maps(pipe):
+    maps = pipe(["", "a cat"], use=[AttentionMaps()], **RUN).outputs["attention-maps"]["maps"]
+    assert [list(of_image) for of_image in maps] == [[], ["cat"]]
+
+
 def test_an_overlay_is_the_picture_under_the_map_and_large_enough_to_see(pipe):
     result = pipe("a cat", use=[AttentionMaps()], **RUN)
     (overlays,) = result.outputs["attention-maps"]["overlays"]

@@ -11,7 +11,7 @@ from mezzotint.errors import RequestError
 from mezzotint.hashing import hash_file, hash_model
 from pydantic import model_validator
 
-from .pictures import Picture, open_picture
+from .pictures import OptionalPicture, Picture, open_picture
 from .preprocess import parse_preprocessor, preprocess
 from .resize import ResizeMode, resize_map
 from .window import Window, active_steps, is_active
@@ -40,7 +40,7 @@ class ImageControl(Extension):
     resize: ResizeMode = Field(
         "just", description="how the map fits the picture: just stretch, crop to cover, fill around"
     )
-    mask: Picture | None = Field(
+    mask: OptionalPicture = Field(
         None, description="region in white, black elsewhere; stretched to the picture"
     )
     preprocess: str = Field(

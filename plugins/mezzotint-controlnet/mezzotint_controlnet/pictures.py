@@ -35,6 +35,11 @@ def as_picture(value: Any) -> Any:
 Picture = Annotated[Path | Any, BeforeValidator(as_picture)]
 """An option that is a picture: a file, or one in memory; or several, one for each image of the run."""
 
+OptionalPicture = Annotated[
+    Path | Any | None, BeforeValidator(lambda value: None if value is None else as_picture(value))
+]
+"""A `Picture`, or none."""
+
 
 def open_picture(value: Any, what: str = "image") -> Image:
     """One still RGB picture, upright; transparent parts are white, 16-bit greys keep their range.

@@ -77,6 +77,11 @@ class Beside:
         self.down, self.up = down, up.reshape(*up.shape, 1, 1) if is_conv else up.T.contiguous()
         self._converted = None
 
+    def release(self) -> None:
+        """Keep no tensor; the layer is left."""
+        del self.down, self.up
+        self._converted = None
+
     def _factors(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """In the layer's number type of the moment: another extension may have converted the model since."""
         if self.down.dtype == dtype:
@@ -204,6 +209,8 @@ class AdaptedLayer:
         else:
             self.module.forward = self._shadowed
         self._shadowed, self._is_shadowing = None, False
+        if self._beside is not None:
+            self._beside.release()
 
     # In the weight.
 

@@ -169,6 +169,16 @@ def test_forgetting_resources_in_between_changes_nothing(pipe, file_of):
         assert torch.equal(predict(pipe.unet), inside)
 
 
+def test_no_tensor_of_a_lora_is_kept_by_the_model_after_it_left(pipe, file_of):
+    from mezzotint_lora.layer import Beside
+
+    with pipe.using(LoRA(file_of("lora"))):
+        beside = pipe.unet.get_submodule(LINEAR).forward.__self__
+        assert isinstance(beside, Beside)
+        assert beside.down.numel()
+    assert not [value for value in vars(beside).values() if isinstance(value, torch.Tensor)]
+
+
 def test_a_schedule_goes_on_after_resources_were_forgotten(pipe, file_of):
     with unchanged(pipe), pipe.using(LoRA(file_of("lora"), schedule=[(0, 1), (1, 0)])):
         first = pipe("a", steps=2, seed=1).latents

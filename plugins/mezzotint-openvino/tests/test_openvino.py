@@ -68,7 +68,8 @@ def test_it_is_exact_to_rounding_and_converted_once_for_each_batch(pipe):
 def test_a_fused_lora_is_another_model_and_the_same_one_again_is_found(pipe):
     plain = pipe("a cat", use=[Weights()], **RUN).latents
     first, bare, again = (
-        pipe("a cat", use=use, **RUN) for use in ([OpenVINO(), Weights()], [OpenVINO()], [OpenVINO(), Weights()])
+        pipe("a cat", use=use, **RUN)
+        for use in ([OpenVINO(), Weights()], [OpenVINO()], [OpenVINO(), Weights()])
     )
     assert near(first.latents, plain)
     assert torch.equal(again.latents, first.latents)
@@ -155,6 +156,8 @@ def test_bfloat16_is_refused_where_the_cpu_has_none_and_auto_is_exact_there(monk
 
 
 def test_a_model_that_scales_and_shifts_its_norms_is_converted_too(tmp_path):
-    pipe = tiny_pipeline(save_tiny_model(tmp_path, resnet_time_scale_shift="scale_shift", block_out_channels=(16, 16)))
+    pipe = tiny_pipeline(
+        save_tiny_model(tmp_path, resnet_time_scale_shift="scale_shift", block_out_channels=(16, 16))
+    )
     plain = pipe("a cat", **RUN).latents
     assert near(pipe("a cat", use=[OpenVINO()], **RUN).latents, plain)

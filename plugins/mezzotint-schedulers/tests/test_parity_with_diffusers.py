@@ -5,6 +5,7 @@ Both compute in float32, diffusers' noise levels too, and long steps amplify its
 """
 
 import math
+from functools import partial
 
 import diffusers
 import pytest
@@ -303,6 +304,17 @@ class TestWhereDiffusersIsWrong:
         moved = like.multistep_dpm_solver_third_order_update([one, zero, zero], sample=zero, noise=zero)
         alpha = (1 + float(like.sigmas[501]) ** 2) ** -0.5
         assert float(moved) / alpha == pytest.approx(-0.5, abs=0.01)
+
+    def test_deis_of_order_three_gets_worse_with_more_steps(self):
+        """Its weights are differences of float32 logarithms that cancel where steps are short."""
+        from mezzotint.testing.conformance import subject_of
+        from mezzotint.testing.conformance.checks.order import scheduler_error
+        from mezzotint.testing.conformance.grids import EXPONENTIAL
+
+        theirs = subject_of(partial(diffusers.DEISMultistepScheduler, solver_order=3))
+        coarse, middle, fine = (scheduler_error(theirs, EXPONENTIAL, n) for n in (24, 48, 192))
+        assert coarse / middle > 2**2.5
+        assert fine > 3 * middle
 
     def test_pndm_asks_its_second_timestep_twice(self):
         like = diffusers.PNDMScheduler(**SD, skip_prk_steps=True)

@@ -113,10 +113,13 @@ class MapSums:
         """One layer's (n, heads, queries, keys) for the positive prompts, enlarged to the latents."""
         height, width = self.sums[0].shape[-2:]
         h, w = attention_grid(probabilities.shape[2], height, width)
+        # Keys beyond the prompt's own are tokens that some extension appended.
+        keys = min(len(self.selections[0]), probabilities.shape[3])
         for image in range(run.n):
-            selection = self.selections[image // run.request.n]
-            # Keys beyond the prompt's own are tokens that some extension appended.
-            of_words = probabilities[image, :, :, : len(selection)].float() @ selection
+            selection = self.selections[image // run.request.n][:keys]
+            if not selection.shape[1]:
+                continue
+            of_words = probabilities[image, :, :, :keys].float() @ selection
             if self.standardize:
                 of_words = standardized(of_words)
             heat = of_words.mean(0).T.reshape(1, -1, h, w)

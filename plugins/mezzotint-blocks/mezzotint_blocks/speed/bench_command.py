@@ -65,7 +65,13 @@ def command(
             found.append(measure(pipe, candidate, prompt, options, rounds, ran))
     after = this_machine(pipe.device)
     if as_json:
-        about = {"machine": vars(machine), "load_after": after.load, "model": model, **options, "rounds": rounds}
+        about = {
+            "machine": vars(machine),
+            "load_after": after.load,
+            "model": model,
+            **options,
+            "rounds": rounds,
+        }
         click.echo(json.dumps({**about, "measurements": [each.plain() for each in found]}, indent=2))
         return
     width, height = pipe.native_size
@@ -85,7 +91,10 @@ def _print_table(found: list[Measurement]) -> None:
     rows = [_row(each) for each in found if not each.problem]
     widths = [max(len(row[i]) for row in [HEADERS, *rows]) for i in range(len(HEADERS))]
     for row in [HEADERS, *rows]:
-        cells = [row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))]
+        cells = [
+            row[0].ljust(widths[0]),
+            *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True)),
+        ]
         click.echo("  ".join(cells).rstrip())
     for each in found:
         if each.problem:

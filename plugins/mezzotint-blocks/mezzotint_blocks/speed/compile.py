@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     from .regions import Regions
 
 
-class Compile(
-    Extension, name="compile", conflicts=("openvino", "packed-weights", "fused-qkv", "text-kv")
-):
+class Compile(Extension, name="compile", conflicts=("openvino", "packed-weights", "fused-qkv", "text-kv")):
     """Compile the U-Net's repeated blocks with torch's inductor. Exact to rounding; needs a C++ compiler on a CPU.
 
     Takes seconds to a minute once for a model, size and batch, and is kept until `pipe.free()`; blocks of

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -125,21 +126,18 @@ class Region:
         return known[key](self.module, inputs)
 
     def _program(self, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> Program:
-        with shadowed_away(self.module):
+        with _own_forward(self.module):
             return self.regions.program(self.module, args, kwargs)
 
 
-class shadowed_away:  # noqa: N801
+@contextmanager
+def _own_forward(module: Any) -> Iterator[None]:
     """The module without the forward on its instance, while it is exported."""
-
-    def __init__(self, module: Any) -> None:
-        self.module = module
-
-    def __enter__(self) -> None:
-        self.forward = self.module.__dict__.pop("forward")
-
-    def __exit__(self, *exception: Any) -> None:
-        self.module.__dict__["forward"] = self.forward
+    forward = module.__dict__.pop("forward")
+    try:
+        yield
+    finally:
+        module.__dict__["forward"] = forward
 
 
 def _attribute(module: Any, path: str) -> Tensor:

@@ -119,7 +119,13 @@ class Recorded:
         values, spec = tree_flatten((args, kwargs))
         tensors = [value for value in values if isinstance(value, torch.Tensor)]
         constants = tuple(None if isinstance(v, torch.Tensor) else repr(v) for v in values)
-        key = (self.module, self.weights, tuple(kwargs), constants, tuple((t.shape, t.dtype) for t in tensors))
+        key = (
+            self.module,
+            self.weights,
+            tuple(kwargs),
+            constants,
+            tuple((t.shape, t.dtype) for t in tensors),
+        )
         if key not in kept.graphs:
             kept.graphs[key] = self._record(values, spec, tensors)
             kept.recorded += 1

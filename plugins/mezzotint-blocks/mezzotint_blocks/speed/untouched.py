@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 
-def is_changed_inside(block: Any, but: type = type(None)) -> bool:
+def is_changed_inside(block: Any, but: type | tuple[type, ...] = ()) -> bool:
     """Whether another extension is at work in a block: a forward, a processor, a hook, an adapter that is not fused.
 
     The scale of such an adapter is a number, which a recording would keep as it was.

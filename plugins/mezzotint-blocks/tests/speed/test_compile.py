@@ -35,7 +35,8 @@ def test_blocks_of_one_form_share_a_program_and_later_runs_compile_nothing(pipe,
 
 def test_another_batch_is_compiled_once(pipe, no_inductor):
     counts = [
-        pipe("a cat", use=[Compile()], **{**RUN, "n": n}).outputs["compile"]["compilations"] for n in (2, 1, 2, 1)
+        pipe("a cat", use=[Compile()], **{**RUN, "n": n}).outputs["compile"]["compilations"]
+        for n in (2, 1, 2, 1)
     ]
     assert counts[0] > 0
     assert counts[1] > 0

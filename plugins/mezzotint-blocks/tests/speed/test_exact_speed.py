@@ -10,7 +10,16 @@ from conftest import RUN, Control, Weights
 from mezzotint.errors import PlanError
 from mezzotint.testing import fingerprint
 from mezzotint_blocks.caches import DeepCache, TextKV, TokenMerging
-from mezzotint_blocks.speed import AttentionSlicing, BFloat16, ChannelsLast, Fast, FusedQKV, PackedWeights, Traced, VaeTiling
+from mezzotint_blocks.speed import (
+    AttentionSlicing,
+    BFloat16,
+    ChannelsLast,
+    Fast,
+    FusedQKV,
+    PackedWeights,
+    Traced,
+    VaeTiling,
+)
 
 BITS = [TextKV(), VaeTiling(), Traced(), Fast(exact=True)]
 ROUNDING = [FusedQKV(), ChannelsLast(), PackedWeights(), AttentionSlicing()]
@@ -37,11 +46,15 @@ def test_the_latents_are_equal_to_rounding_and_the_pictures_to_one_step_of_255(p
     plain, result = pipe("a cat", **RUN), pipe("a cat", use=[extension], **RUN)
     assert distance(result.latents, plain.latents) < ROUNDED
     for picture, expected in zip(result.images, plain.images, strict=True):
-        difference = torch.tensor(list(picture.tobytes())).int() - torch.tensor(list(expected.tobytes())).int()
+        difference = (
+            torch.tensor(list(picture.tobytes())).int() - torch.tensor(list(expected.tobytes())).int()
+        )
         assert difference.abs().max() <= 1
 
 
-@pytest.mark.parametrize("pair", list(itertools.combinations(EXACT, 2)), ids=lambda p: "+".join(map(name_of, p)))
+@pytest.mark.parametrize(
+    "pair", list(itertools.combinations(EXACT, 2)), ids=lambda p: "+".join(map(name_of, p))
+)
 def test_every_pair_is_exact_or_refused_by_name(pipe, pair):
     names = {name_of(each) for each in pair}
     if any(set(names) & set(each.conflicts) for each in pair):

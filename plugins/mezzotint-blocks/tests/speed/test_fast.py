@@ -13,7 +13,15 @@ from mezzotint_blocks.speed.machine import Machine
 
 
 def machine(**facts):
-    known = {"device": "cpu", "name": "a CPU", "flags": (), "threads": 2, "fast_bf16": False, "onednn": True, "load": 0.0}
+    known = {
+        "device": "cpu",
+        "name": "a CPU",
+        "flags": (),
+        "threads": 2,
+        "fast_bf16": False,
+        "onednn": True,
+        "load": 0.0,
+    }
     return Machine(**{**known, **facts})
 
 
@@ -51,7 +59,9 @@ def test_compiling_takes_the_place_of_what_cannot_be_compiled():
     assert chosen(machine(), compile_blocks=True, small=True) == ["compile"]
 
 
-@pytest.mark.parametrize("facts", [{}, {"fast_bf16": True}, {"device": "cuda"}, {"device": "mps"}, {"onednn": False}])
+@pytest.mark.parametrize(
+    "facts", [{}, {"fast_bf16": True}, {"device": "cuda"}, {"device": "mps"}, {"onednn": False}]
+)
 @pytest.mark.parametrize("exact", [True, False])
 @pytest.mark.parametrize("compile_blocks", [True, False])
 @pytest.mark.parametrize("small", [True, False])

@@ -31,7 +31,9 @@ def test_it_is_equal_and_recorded_once_for_a_size_and_batch(pipe):
         "plain_calls": 0,
     }
     other = {**RUN, "size": (48, 32), "guidance": 1.0}
-    counts = [pipe("a dog", use=[Traced()], **o).outputs["traced"]["recordings"] for o in (RUN, other, RUN, other)]
+    counts = [
+        pipe("a dog", use=[Traced()], **o).outputs["traced"]["recordings"] for o in (RUN, other, RUN, other)
+    ]
     assert counts == [0, 1, 0, 0]
     assert torch.equal(pipe("a dog", use=[Traced()], **other).latents, pipe("a dog", **other).latents)
 

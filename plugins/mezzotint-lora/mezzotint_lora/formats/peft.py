@@ -166,7 +166,6 @@ def configuration(deltas: Mapping[str, Delta]) -> dict[str, Any]:
     """
     from peft import LoHaConfig, LoKrConfig, LoraConfig
 
-
     kinds = {delta.kind for delta in deltas.values()}
     if len(kinds) != 1:
         raise LoRAError(f"a peft adapter is of one kind; here are {' and '.join(sorted(kinds))}")

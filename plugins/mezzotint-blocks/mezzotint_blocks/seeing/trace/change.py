@@ -41,11 +41,12 @@ def change(before: Any, after: Any) -> Change:
 
 
 def _difference(pairs: Sequence[tuple[Tensor, Tensor]]) -> Change:
-    differences = [(new.double() - old.double()) for old, new in pairs if old is not new]
+    # On the CPU, as not every device has double precision.
+    differences = [new.cpu().double() - old.cpu().double() for old, new in pairs if old is not new]
     if not differences:
         return Change(0.0, 0.0)
     moved = sum(float(difference.square().sum()) for difference in differences) ** 0.5
-    size = sum(float(old.double().square().sum()) for old, _ in pairs) ** 0.5
+    size = sum(float(old.cpu().double().square().sum()) for old, _ in pairs) ** 0.5
     largest = max(float(difference.abs().max()) for difference in differences)
     return Change(moved / size if size else (float("inf") if moved else 0.0), largest)
 
