@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from embeddings import told
+from embeddings_told import told
 from mezzotint.errors import RequestError
 from mezzotint.testing import save_tiny_pixel_model, tiny_pipeline
 from mezzotint_conditioning import ClipSkip, PromptSyntax

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from embeddings import plain, told
+from embeddings_told import plain, told
 from mezzotint.errors import ModelError, RequestError
 from mezzotint_conditioning import Blend, PromptEmbeds, PromptSchedule, PromptSyntax, embed
 from mezzotint_conditioning.interpolation import Interpolation, interpolate

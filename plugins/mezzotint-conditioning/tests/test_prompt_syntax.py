@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from compel import Compel
-from embeddings import plain, told
+from embeddings_told import plain, told
 from mezzotint.errors import RequestError
 from mezzotint.testing import save_tiny_pixel_model, tiny_pipeline
 from mezzotint_conditioning import CLIP, PromptSyntax

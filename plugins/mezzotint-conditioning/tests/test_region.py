@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from embeddings import plain
+from embeddings_told import plain
 from mezzotint import Extension, hookimpl
 from mezzotint.errors import RequestError
 from mezzotint_conditioning import Region

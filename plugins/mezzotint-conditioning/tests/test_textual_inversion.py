@@ -7,7 +7,7 @@ import pickle
 import diffusers
 import pytest
 import torch
-from embeddings import plain, told
+from embeddings_told import plain, told
 from mezzotint.errors import ModelError, RequestError
 from mezzotint.testing import fingerprint
 from mezzotint_conditioning import ClipSkip, PromptSyntax, TextualInversion

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from embeddings import plain, told
+from embeddings_told import plain, told
 from mezzotint.testing import fingerprint, tiny_pipeline
 from mezzotint_conditioning import TextualInversion
 from mezzotint_training import DataError, TrainingError
