@@ -26,7 +26,7 @@ from .speed import (
     Fast,
     FusedQKV,
     PackedWeights,
-    Traced,
+    RecordedUNet,
     VaeTiling,
 )
 
@@ -52,12 +52,12 @@ __all__ = [
     "FreeU",
     "FusedQKV",
     "PackedWeights",
+    "RecordedUNet",
     "SkipScale",
     "TGate",
     "TextKV",
     "TokenMerging",
     "Trace",
-    "Traced",
     "VaeTiling",
 ]
 

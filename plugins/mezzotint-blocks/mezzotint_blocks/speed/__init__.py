@@ -9,14 +9,14 @@ from .fast import Fast
 from .fused_qkv import FusedQKV
 from .memory import AttentionSlicing, VaeTiling
 from .packed_weights import PackedWeights
-from .traced import Traced
+from .recorded_unet import RecordedUNet
 
 EXTENSIONS: tuple[type[Extension], ...] = (
     Fast,
     PackedWeights,
     ChannelsLast,
     FusedQKV,
-    Traced,
+    RecordedUNet,
     Compile,
     BFloat16,
     AttentionSlicing,

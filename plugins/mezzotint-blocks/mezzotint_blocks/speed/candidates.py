@@ -21,6 +21,7 @@ EXACT: tuple[Spec, ...] = (
     ("fused-qkv", {}),
     ("channels-last", {}),
     ("packed-weights", {}),
+    ("recorded-unet", {}),
     ("attention-slicing", {}),
     ("fast", {"exact": True}),
     ("compile", {}),

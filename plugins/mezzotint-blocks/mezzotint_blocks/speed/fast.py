@@ -16,7 +16,7 @@ from .channels_last import ChannelsLast
 from .compile import Compile
 from .fused_qkv import FusedQKV
 from .packed_weights import PackedWeights
-from .traced import Traced
+from .recorded_unet import RecordedUNet
 
 if TYPE_CHECKING:
     from mezzotint import Pipeline, Run
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("mezzotint")
 
-PARTS = ("bf16", "channels-last", "compile", "fused-qkv", "packed-weights", "text-kv", "traced")
+PARTS = ("bf16", "channels-last", "compile", "fused-qkv", "packed-weights", "text-kv", "recorded-unet")
 """Extensions that `fast` brings itself."""
 SMALL = 50_000_000
 """Parameters of a U-Net below which Python between its operations costs more than the layout of its weights."""
@@ -77,7 +77,7 @@ class Fast(Extension, name="fast", conflicts=(*PARTS, "openvino")):
     @hookimpl
     def step_begin(self, run: Run) -> None:
         """What the parts do at the start of a run."""
-        Traced().step_begin(run)
+        RecordedUNet().step_begin(run)
 
     @hookimpl
     def latents(self, run: Run) -> None:
@@ -100,7 +100,7 @@ def choose(machine: Machine, *, exact: bool, compile_blocks: bool, small: bool) 
     if compile_blocks:
         chosen[Compile()] = "asked for"
     elif small:
-        chosen[Traced()] = "a small model"
+        chosen[RecordedUNet()] = "a small model"
     else:
         chosen[FusedQKV()] = "one multiplication for three"
         chosen[TextKV()] = "once for a prompt"

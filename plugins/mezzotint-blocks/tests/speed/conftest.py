@@ -1,9 +1,8 @@
-"""Tiny random models for the tests of caches and speed, and stand-ins for LoRA and ControlNet."""
+"""Tiny random models for the tests of caches and speed."""
 
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,9 +12,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
-from mezzotint import Extension, Residuals, hookimpl
-
-RUN = {"seed": 3, "steps": 6, "guidance": 5.0, "n": 2}
+from speed_stand_ins import RUN
 
 
 @pytest.fixture(scope="session")
@@ -60,48 +57,6 @@ def stock_latents():
         ).images
 
     return latents
-
-
-class Weights(Extension, name="lora"):
-    """What LoRA does to a weight, under its name, so that order is that of the real one."""
-
-    amount: float = 0.5
-
-    @hookimpl
-    @contextmanager
-    def patch_unet(self, unet):
-        weights = [p for name, p in unet.named_parameters() if name.endswith(("to_k.weight", "to_v.weight"))]
-        before = [weight.detach().clone() for weight in weights]
-        for weight in weights:
-            weight.mul_(1 + self.amount)
-        try:
-            yield
-        finally:
-            for weight, value in zip(weights, before, strict=True):
-                weight.copy_(value)
-
-
-class Control(Extension, name="controlnet"):
-    """A ControlNet over a fixed picture."""
-
-    model: object
-
-    @hookimpl
-    def unet_residuals(self, sample, timestep, conditioning):
-        condition = picture().expand(len(sample), -1, -1, -1)
-        down, mid = self.model(
-            sample,
-            timestep,
-            encoder_hidden_states=conditioning.embeddings,
-            controlnet_cond=condition,
-            return_dict=False,
-        )
-        return Residuals(down=tuple(down), mid=mid)
-
-
-def picture() -> torch.Tensor:
-    """The condition, (1, 3, 32, 32)."""
-    return torch.linspace(0, 1, 3 * 32 * 32).reshape(1, 3, 32, 32)
 
 
 @pytest.fixture

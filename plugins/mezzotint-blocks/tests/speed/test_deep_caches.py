@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import RUN, Control, Weights, picture
 from mezzotint.errors import PlanError, RequestError
 from mezzotint.testing import fingerprint
 from mezzotint_blocks.caches import DeepCache, EasyCache, FirstBlockCache
 from mezzotint_blocks.caches.deep_blocks import EVERYTHING, deep_blocks
+from speed_stand_ins import RUN, Control, Weights, picture
 
 OFF = [DeepCache(interval=1), FirstBlockCache(threshold=0), EasyCache(threshold=0)]
 ON = [DeepCache(interval=3), FirstBlockCache(threshold=10), EasyCache(threshold=10, warmup=2)]

@@ -6,7 +6,6 @@ import itertools
 
 import pytest
 import torch
-from conftest import RUN, Control, Weights
 from mezzotint.errors import PlanError
 from mezzotint.testing import fingerprint
 from mezzotint_blocks.caches import DeepCache, TextKV, TokenMerging
@@ -17,11 +16,12 @@ from mezzotint_blocks.speed import (
     Fast,
     FusedQKV,
     PackedWeights,
-    Traced,
+    RecordedUNet,
     VaeTiling,
 )
+from speed_stand_ins import RUN, Control, Weights
 
-BITS = [TextKV(), VaeTiling(), Traced(), Fast(exact=True)]
+BITS = [TextKV(), VaeTiling(), RecordedUNet(), Fast(exact=True)]
 ROUNDING = [FusedQKV(), ChannelsLast(), PackedWeights(), AttentionSlicing()]
 EXACT = [*BITS, *ROUNDING]
 ROUNDED = 1e-5

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 
 import pytest
-from conftest import RUN
 from mezzotint.errors import PlanError
 from mezzotint_blocks.speed import Fast
 from mezzotint_blocks.speed.fast import choose
 from mezzotint_blocks.speed.machine import Machine
+from speed_stand_ins import RUN
 
 
 def machine(**facts):
@@ -38,7 +38,7 @@ def test_a_cpu_without_native_bfloat16_stays_exact():
 
 
 def test_a_small_model_is_recorded_as_python_costs_most_there():
-    assert chosen(machine(), small=True) == ["traced"]
+    assert chosen(machine(), small=True) == ["recorded-unet"]
 
 
 def test_a_cpu_with_native_bfloat16_uses_it_unless_exactness_is_asked_for():
@@ -76,8 +76,8 @@ def test_no_two_of_what_is_picked_conflict(facts, exact, compile_blocks, small):
 def test_what_is_picked_is_said_and_published(pipe, caplog):
     with caplog.at_level(logging.INFO, logger="mezzotint"):
         result = pipe("a cat", use=[Fast(exact=True)], **RUN)
-    assert "fast: traced (a small model)" in caplog.text
-    assert result.outputs["fast"]["chosen"] == {"traced": "a small model"}
+    assert "fast: recorded-unet (a small model)" in caplog.text
+    assert result.outputs["fast"]["chosen"] == {"recorded-unet": "a small model"}
 
 
 def test_what_fast_brings_is_not_brought_twice(pipe):

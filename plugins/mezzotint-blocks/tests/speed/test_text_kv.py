@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import RUN, Control, Weights
 from mezzotint import AttentionTokens, Extension, hookimpl, shadowed
 from mezzotint.testing import fingerprint
 from mezzotint_blocks.caches import TextKV
 from mezzotint_blocks.caches.text_kv import Projections, Remembered
+from speed_stand_ins import RUN, Control, Weights
 
 LAYERS = 6
 """Cross-attention layers of the model: each has a projection of keys and one of values."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import RUN, Control
 from mezzotint import AttentionTokens, Extension, hookimpl
 from mezzotint.errors import PlanError
 from mezzotint.testing import fingerprint
 from mezzotint_blocks.caches import DeepCache, TextKV, TGate
+from speed_stand_ins import RUN, Control
 
 LAYERS = 6
 

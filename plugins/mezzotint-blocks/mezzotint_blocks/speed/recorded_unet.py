@@ -18,8 +18,10 @@ BLOCKS = ("ResnetBlock2D", "Transformer2DModel", "Downsample2D", "Upsample2D")
 """Classes of the blocks that are recorded one by one where the U-Net as a whole cannot be."""
 
 
-class Traced(
-    Extension, name="traced", conflicts=("openvino", "compile", "packed-weights", "fused-qkv", "text-kv")
+class RecordedUNet(
+    Extension,
+    name="recorded-unet",
+    conflicts=("openvino", "compile", "packed-weights", "fused-qkv", "text-kv"),
 ):
     """Record the U-Net once and run it without Python in between; the picture is the same, bit for bit.
 
@@ -53,7 +55,7 @@ class Traced(
 
 
 def _recordings(pipe: Pipeline) -> Recordings:
-    return pipe.resource("traced blocks", Recordings)
+    return pipe.resource("recorded blocks", Recordings)
 
 
 @dataclass(eq=False)

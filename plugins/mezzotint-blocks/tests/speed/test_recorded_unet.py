@@ -6,11 +6,11 @@ from contextlib import contextmanager
 
 import pytest
 import torch
-from conftest import RUN, Control, Weights
 from mezzotint import AttentionTokens, Extension, hookimpl
 from mezzotint.testing import fingerprint
 from mezzotint_blocks.caches import DeepCache, TokenMerging
-from mezzotint_blocks.speed import Traced
+from mezzotint_blocks.speed import RecordedUNet
+from speed_stand_ins import RUN, Control, Weights
 
 
 class Tokens(Extension, name="tokens"):
@@ -22,9 +22,9 @@ class Tokens(Extension, name="tokens"):
 
 
 def test_it_is_equal_and_recorded_once_for_a_size_and_batch(pipe):
-    plain, first = pipe("a cat", **RUN), pipe("a cat", use=[Traced()], **RUN)
+    plain, first = pipe("a cat", **RUN), pipe("a cat", use=[RecordedUNet()], **RUN)
     assert torch.equal(first.latents, plain.latents)
-    assert first.outputs["traced"] == {
+    assert first.outputs["recorded-unet"] == {
         "recordings": 1,
         "whole_calls": RUN["steps"],
         "block_calls": 0,
@@ -32,27 +32,28 @@ def test_it_is_equal_and_recorded_once_for_a_size_and_batch(pipe):
     }
     other = {**RUN, "size": (48, 32), "guidance": 1.0}
     counts = [
-        pipe("a dog", use=[Traced()], **o).outputs["traced"]["recordings"] for o in (RUN, other, RUN, other)
+        pipe("a dog", use=[RecordedUNet()], **o).outputs["recorded-unet"]["recordings"]
+        for o in (RUN, other, RUN, other)
     ]
     assert counts == [0, 1, 0, 0]
-    assert torch.equal(pipe("a dog", use=[Traced()], **other).latents, pipe("a dog", **other).latents)
+    assert torch.equal(pipe("a dog", use=[RecordedUNet()], **other).latents, pipe("a dog", **other).latents)
 
 
 @pytest.mark.parametrize("other", [DeepCache(2), TokenMerging(), Tokens()], ids=lambda e: e.extension_name)
 def test_where_somebody_needs_the_inside_blocks_are_recorded_and_it_stays_equal(pipe, other):
-    result = pipe("a cat", use=[Traced(), other], **RUN)
+    result = pipe("a cat", use=[RecordedUNet(), other], **RUN)
     assert torch.equal(result.latents, pipe("a cat", use=[other], **RUN).latents)
-    assert result.outputs["traced"]["whole_calls"] == 0
-    assert result.outputs["traced"]["block_calls"] > 0
+    assert result.outputs["recorded-unet"]["whole_calls"] == 0
+    assert result.outputs["recorded-unet"]["block_calls"] > 0
     # And the next run without it is whole again, from the recording of the U-Net alone.
-    assert torch.equal(pipe("a cat", use=[Traced()], **RUN).latents, pipe("a cat", **RUN).latents)
+    assert torch.equal(pipe("a cat", use=[RecordedUNet()], **RUN).latents, pipe("a cat", **RUN).latents)
 
 
 def test_residuals_of_a_controlnet_are_inputs_of_the_recording(pipe, controlnet):
     control = Control(model=controlnet)
-    result = pipe("a cat", use=[Traced(), control], **RUN)
+    result = pipe("a cat", use=[RecordedUNet(), control], **RUN)
     assert torch.equal(result.latents, pipe("a cat", use=[control], **RUN).latents)
-    assert result.outputs["traced"]["whole_calls"] == RUN["steps"]
+    assert result.outputs["recorded-unet"]["whole_calls"] == RUN["steps"]
 
 
 def test_a_fused_lora_is_seen_also_when_it_changes_at_every_step(pipe):
@@ -70,11 +71,11 @@ def test_a_fused_lora_is_seen_also_when_it_changes_at_every_step(pipe):
         def step_end(self, run):
             run.pipe.unet.conv_out.weight.mul_(1.1)
 
-    pipe("a cat", use=[Traced()], **RUN)
+    pipe("a cat", use=[RecordedUNet()], **RUN)
     for lora in (Weights(), Scheduled()):
-        result = pipe("a cat", use=[Traced(), lora], **RUN)
+        result = pipe("a cat", use=[RecordedUNet(), lora], **RUN)
         assert torch.equal(result.latents, pipe("a cat", use=[lora], **RUN).latents)
-        assert result.outputs["traced"]["recordings"] == 0
+        assert result.outputs["recorded-unet"]["recordings"] == 0
 
 
 def test_an_adapter_that_is_not_fused_runs_as_it_is_at_every_scale(pipe):
@@ -85,9 +86,9 @@ def test_an_adapter_that_is_not_fused_runs_as_it_is_at_every_scale(pipe):
         for module in pipe.unet.modules():
             if isinstance(getattr(module, "scaling", None), dict):
                 module.scaling["default"] = scale
-        result = pipe("a cat", use=[Traced()], **RUN)
+        result = pipe("a cat", use=[RecordedUNet()], **RUN)
         assert torch.equal(result.latents, pipe("a cat", **RUN).latents)
-        assert result.outputs["traced"]["plain_calls"] > 0
+        assert result.outputs["recorded-unet"]["plain_calls"] > 0
 
 
 @pytest.mark.parametrize("error", [None, ValueError, KeyboardInterrupt])
@@ -100,9 +101,9 @@ def test_nothing_is_left(pipe, error, others):
             raise error("stop")
 
     if error is None:
-        pipe("a cat", use=[Traced(), *others], on_step=stop, **RUN)
+        pipe("a cat", use=[RecordedUNet(), *others], on_step=stop, **RUN)
     else:
         with pytest.raises(error):
-            pipe("a cat", use=[Traced(), *others], on_step=stop, **RUN)
+            pipe("a cat", use=[RecordedUNet(), *others], on_step=stop, **RUN)
     assert fingerprint(pipe).diff(before) == []
-    assert torch.equal(pipe("a cat", use=[Traced()], **RUN).latents, pipe("a cat", **RUN).latents)
+    assert torch.equal(pipe("a cat", use=[RecordedUNet()], **RUN).latents, pipe("a cat", **RUN).latents)
