@@ -293,14 +293,12 @@ class Calls:
         try:
             for entry in entries:
                 answer = entry.function(*map(look_up, entry.arguments))
-                if writes_to(value) != writes:
-                    refuse_writes(entry, name, value, writes)
                 if answer is not None:
-                    value = values[name] = check(entry, answer, value)
-                    writes = writes_to(value)
+                    values[name] = check(entry, answer, values[name])
         except BaseException as error:
             error.add_note(f"in {describe(entry, run)}")
             raise
+        refuse_writes(entries, name, value, writes)
         return values[name]
 
     def _collect(
@@ -316,14 +314,15 @@ class Calls:
         return answers[0] if answers else None
 
     def _block(self, point: str, block: Block, state: BlockOutput, run: Run) -> BlockOutput:
-        for entry in self._at.get((point, block.name), ()):
+        entries = self._at.get((point, block.name), ())
+        tensors = (state.hidden_states, *state.skips)
+        writes = [writes_to(tensor) for tensor in tensors]
+        for entry in entries:
             values = {"block": block, "hidden_states": state.hidden_states, "skips": state.skips, "run": run}
             before = state
-            tensors = (before.hidden_states, *before.skips)
-            writes = [writes_to(tensor) for tensor in tensors]
             state = self._ask(entry, values, run, partial(check_block, state=before, block=block)) or before
-            for tensor, count in zip(tensors, writes, strict=True):
-                refuse_writes(entry, "hidden_states or skips", tensor, count, f" at {block}")
+        for tensor, count in zip(tensors, writes, strict=True):
+            refuse_writes(entries, "hidden_states or skips", tensor, count, f" at {block}")
         return state
 
 

@@ -38,11 +38,12 @@ def writes_to(value: Any) -> int:
     return count
 
 
-def refuse_writes(entry: Entry, name: str, value: Any, before: int, where: str = "") -> None:
-    """Raise if a hook wrote into its argument: others hold the same tensor (skip connections, the caller)."""
+def refuse_writes(entries: Sequence[Entry], name: str, value: Any, before: int, where: str = "") -> None:
+    """Raise if one of these hooks wrote into its argument: others hold that tensor (skip connections, the caller)."""
     if writes_to(value) != before:
+        who = " or ".join(f"{entry.label}, {entry.owner}," for entry in entries)
         raise HookReturnError(
-            f"extension {entry.label}, {entry.owner}, wrote into {name} in place at {entry.point}{where}; "
+            f"extension {who} wrote into {name} in place at {entries[0].point}{where}; "
             "return a new tensor (x * 2, not x.mul_(2))"
         )
 

@@ -100,7 +100,7 @@ class WatchedCalls(Calls):
             started = perf_counter()
             answer = super()._ask(entry, values, run, _against(before, check))
             seconds = perf_counter() - started
-            refuse_writes(entry, name, before, writes)
+            refuse_writes([entry], name, before, writes)
             if answer is not None:
                 values[name] = answer
             self.report(entry, before, values[name], started, seconds, run)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .adapter import Adapter, Delta, Target
 from .decomposing import Keep, Progress, decompose, decompose_factors, silent
-from .deltas import delta_weight, lora, rank_of, scale_of
+from .deltas import delta_weight, lora, rank_of, scale_of, shape_of
 from .errors import LoRAError
 from .files import resolved
 from .names import Names
@@ -47,7 +48,9 @@ def merge(
         ]
         deltas[target] = _sum(target, parts, keep)
         progress(done + 1, len(targets))
-    return Adapter(deltas, _common([adapter.metadata for adapter in adapters]), "kohya", {})
+    # What could not be read is not in the sum; `write_adapter` refuses to lose it.
+    unread = {key: why for adapter in adapters for key, why in adapter.unread.items()}
+    return Adapter(deltas, _common([adapter.metadata for adapter in adapters]), "kohya", unread)
 
 
 def resize(adapter: Adapter, keep: Keep, progress: Progress = silent) -> Adapter:
@@ -121,19 +124,35 @@ def _sum(target: Target, parts: Sequence[tuple[Delta, float]], keep: Keep | None
         return _sum_of_differences(target, parts)
     if len(parts) == 1 and keep is not None:
         return _cut(target, parts[0][0], parts[0][1], keep)
+    shape = _shape(target, [delta for delta, _ in parts])
     pairs = [_factors(target, delta, weight) for delta, weight in parts]
     if any(pair is None for pair in pairs):
-        change = sum(_change(target, delta) * weight for delta, weight in parts)
+        change = sum(_change(target, delta).reshape(shape) * weight for delta, weight in parts)
         assert not isinstance(change, int)  # there is at least one part
         # A Hadamard or Kronecker product has a rank of its own; what is below rounding is no part of it.
         return decompose(change, keep or Keep(10**9, "ratio", 1e7))
     factors = [pair for pair in pairs if pair is not None]
-    down = torch.cat([down for down, _ in factors])
+    down = torch.cat([down.reshape(-1, *shape[1:]) for down, _ in factors])
     up = torch.cat([up for _, up in factors], dim=1)
     if keep is not None:
         return decompose_factors(down, up, keep)
     ones = [1] * (down.ndim - 2)
     return Delta("lora", {"down": down, "up": up.reshape(*up.shape, *ones)}, float(len(down)))
+
+
+def _shape(target: Target, deltas: Sequence[Delta]) -> tuple[int, ...]:
+    """The one shape that all of them change, with the kernel's axes if any file has them."""
+    shapes = sorted({shape_of(delta) for delta in deltas}, key=len)
+    if len({(shape[0], math.prod(shape)) for shape in shapes}) > 1:
+        raise _not_alike(target, shapes)
+    return shapes[-1]
+
+
+def _not_alike(target: Target, shapes: Sequence[tuple[int, ...]]) -> LoRAError:
+    return LoRAError(
+        f"{target.module} has shape {' in one file and '.join(map(str, shapes))} in another; these LoRAs are for "
+        "different models"
+    )
 
 
 def _sum_of_differences(target: Target, parts: Sequence[tuple[Delta, float]]) -> Delta:
@@ -143,6 +162,10 @@ def _sum_of_differences(target: Target, parts: Sequence[tuple[Delta, float]]) ->
             f"{target.module} is a {' in one file and a '.join(sorted(kinds))} in another; merge them into a model instead"
         )
     names = sorted({name for delta, _ in parts for name in delta.tensors})
+    for name in names:
+        shapes = sorted({tuple(delta.tensors[name].shape) for delta, _ in parts if name in delta.tensors})
+        if len(shapes) > 1:
+            raise _not_alike(target, shapes)
     tensors = {
         name: sum(weight * delta.tensors[name].float() for delta, weight in parts if name in delta.tensors)
         for name in names

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from mezzotint import Extension, Field, hookimpl
-from pydantic import field_validator, model_validator
+from pydantic import FiniteFloat, field_validator, model_validator
 
 from . import schedule as schedules
 
@@ -38,7 +38,7 @@ class LoRA(Extension, name="lora"):
     text_encoder_weight: float | None = Field(
         None, allow_inf_nan=False, description="in place of weight for text encoders; default: weight"
     )
-    blocks: dict[str, float] = Field(
+    blocks: dict[str, FiniteFloat] = Field(
         default_factory=dict,
         description='factors by place, such as {"down.*": 0.5, "mid": 0, "text.11": 0.3}; the closest counts',
     )

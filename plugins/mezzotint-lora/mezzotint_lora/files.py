@@ -50,6 +50,8 @@ def read_adapter(path: str | Path) -> Adapter:
     deltas, unread = layout.parse(tensors)
     if layout is diffusers.LAYOUT:
         configurations = diffusers.configurations(metadata)
+        for configuration in configurations.values():
+            peft.check_configuration(configuration, path)
         deltas = {
             Target(component, module): delta
             for component in COMPONENTS

@@ -148,10 +148,12 @@ class AdaptedLayer:
         changes = self._changes(inside)
         for name, base in self._base.items():
             new = base.float() + changes[name] if name in changes else base
-            merged, parameter = self._merged[name].copy_(new), getattr(self.module, name)
+            merged, parameter = self._merged[name], getattr(self.module, name)
             if parameter.data_ptr() != merged.data_ptr():
                 # Another extension has put a copy there, in another number type or memory format.
-                parameter.data.copy_(new)
+                merged.copy_(new)
+            # The parameter, not its data: only that counts a version, by which others see that it changed.
+            parameter.copy_(new)
         if self._is_shadowing and self._beside is not None:
             self._beside.set_factors(*self._factors(beside, self._beside.down.dtype))
 

@@ -56,7 +56,11 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     except (SafetensorError, ValueError) as error:
         raise LoRAError(f"{path} is damaged: {error}") from None
     for key, tensor in tensors.items():
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+        if tensor.is_complex():
+            raise LoRAError(f"{path}: tensor {key} holds complex numbers, which no LoRA has")
+        # torch has no isfinite of its 8-bit types.
+        wide = tensor.float() if tensor.element_size() == 1 else tensor
+        if tensor.is_floating_point() and not torch.isfinite(wide).all():
             raise LoRAError(
                 f"{path}: tensor {key} holds NaN or infinity; the training that wrote it had diverged"
             )

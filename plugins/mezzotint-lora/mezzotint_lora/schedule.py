@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Sequence
 
@@ -9,7 +10,7 @@ Points = Sequence[tuple[float, float]]
 
 
 def check(points: Points) -> None:
-    """Refuse points out of order or outside a run.
+    """Refuse points out of order or outside a run, and factors that are no numbers.
 
     Raises:
         ValueError: with a sentence.
@@ -17,6 +18,8 @@ def check(points: Points) -> None:
     fractions = [fraction for fraction, _ in points]
     if any(not 0 <= fraction <= 1 for fraction in fractions):
         raise ValueError("schedule is a list of [fraction, factor]; fractions are from 0 (start) to 1 (end)")
+    if not all(math.isfinite(factor) for _, factor in points):
+        raise ValueError("schedule: factors must be finite numbers")
     if fractions != sorted(fractions):
         raise ValueError("schedule: fractions must not fall; two points at one fraction make a jump")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,9 @@ def command(
 
     Without --rank the sum is exact and the ranks add up; with it, singular values are cut.
     """
-    check_free(output, force and into is None)
+    if into is not None and output.exists():
+        raise LoRAError(f"{output} exists, and a model is never written over another; choose another name")
+    check_free(output, force)
     keep = keep_of(rank, ratio=ratio, fro=fro, cumulative=cumulative)
     paths, weights = zip(*map(_weighted, files), strict=True)
     if into is not None:
@@ -74,6 +77,9 @@ def _weighted(text: str) -> tuple[Path, float]:
     if not colon or Path(text).exists():
         return Path(text), 1.0
     try:
-        return Path(path), float(weight)
+        number = float(weight)
     except ValueError:
         return Path(text), 1.0
+    if not math.isfinite(number):
+        raise LoRAError(f"{text}: the weight must be a finite number, such as {path}:0.8")
+    return Path(path), number

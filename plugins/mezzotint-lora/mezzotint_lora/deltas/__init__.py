@@ -56,11 +56,7 @@ def delta_weight(delta: Delta, weight: Tensor | None) -> Tensor | None:
     float32 = delta.map(lambda tensor: tensor.to(weight.device).float())
     if delta.kind not in PRODUCTS:
         return _fitted(float32.tensors["weight"], weight) if "weight" in float32.tensors else None
-    try:
-        change = PRODUCTS[delta.kind].delta_weight(float32.tensors)
-    except RuntimeError as error:
-        raise ShapeError(f"its factors do not fit each other: {error}") from None
-    change = _fitted(change, weight) * scale_of(delta)
+    change = _fitted(_product(float32), weight) * scale_of(delta)
     if "magnitude" in float32.tensors:
         magnitude = float32.tensors["magnitude"]
         _check_magnitude(magnitude, weight)
@@ -104,6 +100,39 @@ def low_rank(delta: Delta, weight: Tensor) -> tuple[Tensor, Tensor]:
     return down.reshape(-1, *weight.shape[1:]), up.flatten(1) * scale_of(delta)
 
 
+def shape_of(delta: Delta) -> tuple[int, ...]:
+    """The shape of a product as its file has it: (out, in, …), or (out, in · kh · kw) for the kernel laid flat."""
+    return tuple(_product(_shapes_only(delta)).shape)
+
+
+def check_whole(delta: Delta) -> None:
+    """Compare the tensors of a delta with each other, without a module and without multiplying anything out.
+
+    Raises:
+        ShapeError: a tensor is empty, has too few dimensions, or does not go with the others.
+    """
+    is_product = delta.kind in PRODUCTS
+    for name, tensor in delta.tensors.items():
+        least = 2 if is_product and name not in ("bias", "up_bias") else 1
+        if tensor.ndim < least or not tensor.numel():
+            raise ShapeError(
+                f"its {name} has shape {tuple(tensor.shape)}; expected numbers in {least} or more axes"
+            )
+    if not is_product:
+        if "magnitude" in delta.tensors:
+            raise ShapeError(
+                f"a DoRA's magnitude stands beside a {delta.kind} change, which has no direction"
+            )
+        return
+    if delta.tensors.keys() == {"down", "up"}:
+        # Most are; their shapes alone tell.
+        down, up = delta.tensors["down"], delta.tensors["up"]
+        if up.numel() != len(up) * len(down):
+            raise ShapeError(f"its factors do not fit each other: {tuple(up.shape)} and {tuple(down.shape)}")
+        return
+    _product(_shapes_only(delta))
+
+
 def check_fits(delta: Delta, module: Module) -> None:
     """Compare every shape without multiplying anything out.
 
@@ -122,10 +151,25 @@ def check_fits(delta: Delta, module: Module) -> None:
     is_norm = isinstance(module, torch.nn.LayerNorm | torch.nn.GroupNorm)
     if is_norm != (delta.kind == "norm"):
         raise ShapeError(f"it is a {type(module).__name__}, and the delta is a {delta.kind}")
-    meta = delta.map(lambda tensor: torch.empty(tensor.shape, device="meta", dtype=torch.float32))
+    meta = _shapes_only(delta)
     delta_weight(meta, torch.empty(weight.shape, device="meta"))
     bias = getattr(module, "bias", None)
     delta_bias(meta, None if bias is None else torch.empty(bias.shape, device="meta"))
+
+
+def _shapes_only(delta: Delta) -> Delta:
+    import torch
+
+    return delta.map(lambda tensor: torch.empty(tensor.shape, device="meta", dtype=torch.float32))
+
+
+def _product(delta: Delta) -> Tensor:
+    """ΔW without α / r."""
+    try:
+        change: Tensor = PRODUCTS[delta.kind].delta_weight(delta.tensors)
+    except RuntimeError as error:
+        raise ShapeError(f"its factors do not fit each other: {error}") from None
+    return change
 
 
 def _fitted(change: Tensor, weight: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..adapter import Delta, Target
+from ..deltas import ShapeError, check_whole
 from ..deltas.kinds import ANY, KINDS
 
 if TYPE_CHECKING:
@@ -123,7 +124,12 @@ class Layout:
                 alpha = float(tensors[key].item())
             else:
                 found[part.tensor] = self.canonical(part, tensors[key])
-        return Delta(kind, found, alpha, tuple(parts.values()))
+        delta = Delta(kind, found, alpha, tuple(parts.values()))
+        try:
+            check_whole(delta)
+        except ShapeError as error:
+            raise _Incomplete(f"belongs to a {kind} that is damaged: {error}") from None
+        return delta
 
     def _why_not(self, key: str) -> str:
         for position in _dots(key, 2):

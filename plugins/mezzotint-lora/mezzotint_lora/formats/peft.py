@@ -49,6 +49,10 @@ LAYOUT = Layout(
     refused=_REFUSED,
 )
 """Its keys do not say which model: the folder's name does, or the modules' names."""
+_DEFAULT_RANK = 8
+"""peft's, where its configuration has none."""
+_MOVING_THE_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
+"""`init_lora_weights` of peft that take from the base what the adapter starts with."""
 _TEXT = re.compile(r"(text_model\.)?(encoder\.layers|embeddings|final_layer_norm)\b|text_projection$")
 
 
@@ -79,7 +83,33 @@ def read_configuration(folder: Path) -> dict[str, Any]:
         raise LoRAError(f"{path} is not valid JSON: {error}") from None
     if not isinstance(configuration, dict):
         raise LoRAError(f"{path} must hold a JSON object")
+    check_configuration(configuration, path)
     return configuration
+
+
+def check_configuration(configuration: Mapping[str, Any], where: object) -> None:
+    """Refuse what would make another change than the adapter's own.
+
+    Args:
+        where: the file that it is from, for the sentence.
+
+    Raises:
+        LoRAError: the adapter belongs to a changed base, or a number in it is none.
+    """
+    start = configuration.get("init_lora_weights")
+    if isinstance(start, str) and start.lower().startswith(_MOVING_THE_BASE):
+        raise LoRAError(
+            f"{where}: this adapter was started by {start}, which changed the model's own weights too, so it is no "
+            "change of the model as it was; save it again in peft with path_initial_model_for_weight_conversion"
+        )
+    pattern = configuration.get("alpha_pattern") or {}
+    if not isinstance(pattern, dict):
+        raise LoRAError(f"{where}: alpha_pattern must be an object of numbers by module, not {pattern!r}")
+    told = {name: configuration.get(name) for name in ("lora_alpha", "alpha", "r")}
+    numbers = {name: value for name, value in told.items() if value is not None}
+    for name, value in [*numbers.items(), *((f"alpha_pattern[{key!r}]", n) for key, n in pattern.items())]:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise LoRAError(f"{where}: {name} must be a finite number, not {value!r}")
 
 
 def with_alphas(deltas: Mapping[str, Delta], configuration: Mapping[str, Any]) -> dict[str, Delta]:
@@ -97,9 +127,10 @@ def with_alphas(deltas: Mapping[str, Delta], configuration: Mapping[str, Any]) -
         rank = rank_of(delta) if delta.kind not in ("full", "norm") else 1
         if delta.kind == "lokr" and {"w1", "w2"} <= delta.tensors.keys():
             # LyCORIS scales nothing where both factors are whole; peft scales by α and the rank it was told.
-            factor = alpha / configuration["r"]
+            told = configuration.get("r") or _DEFAULT_RANK
+            factor = alpha / told
             whole = delta.tensors if factor == 1 else {**delta.tensors, "w1": delta.tensors["w1"] * factor}
-            found[module] = replace(delta, tensors=whole, alpha=float(configuration["r"]))
+            found[module] = replace(delta, tensors=whole, alpha=float(told))
             continue
         if configuration.get("use_rslora"):
             alpha = alpha * math.sqrt(rank)
