@@ -94,8 +94,11 @@ def attempt(
     except _Asked as asking:
         return asking.question
     done = Done(*result) if isinstance(result, tuple) else Done(result)
-    if getattr(done.x, "shape", None) != x.shape:
+    shape = getattr(done.x, "shape", None)
+    if shape != x.shape:
+        of = "" if shape is None else f" of shape {tuple(shape)}"
         raise PluginError(
-            f"solver {solver.name!r} returned {type(done.x).__name__} in step {index}, not a sample"
+            f"solver {solver.name!r} returned {type(done.x).__name__}{of} in step {index}, not a sample of shape "
+            f"{tuple(x.shape)}"
         )
     return done

@@ -17,9 +17,9 @@ def levels_from_timesteps(timesteps: Sequence[float] | Tensor, schedule: NoiseSc
     """Noise levels of strictly falling training timesteps, and the last one.
 
     Raises:
-        RequestError: empty, out of the trained range, or not strictly falling.
+        RequestError: no numbers, empty, out of the trained range, or not strictly falling.
     """
-    times = [float(time) for time in timesteps]
+    times = _numbers("timesteps", timesteps)
     last = schedule.num_train_timesteps - (1 if schedule.kind == "vp" else 0)
     if not times:
         raise RequestError("timesteps is empty")
@@ -36,8 +36,11 @@ def levels_from_sigmas(sigmas: Sequence[float] | Tensor, schedule: NoiseSchedule
     """Noise levels σ/α of those that diffusers pipelines pass: σ/α, or σ for flow models.
 
     Flow pipelines leave out the last 0, so it is appended. `plan.check_sigmas` checks the rest.
+
+    Raises:
+        RequestError: no numbers, or out of the range of a flow model.
     """
-    levels = [float(sigma) for sigma in sigmas]
+    levels = _numbers("sigmas", sigmas)
     if schedule.kind == "vp":
         return levels
     if any(not 0 <= level <= 1 for level in levels):
@@ -46,3 +49,10 @@ def levels_from_sigmas(sigmas: Sequence[float] | Tensor, schedule: NoiseSchedule
         levels.append(0.0)
     highest = float(schedule.sigmas[-1])
     return [min(level / (1 - level), highest) if level < 1 else highest for level in levels]
+
+
+def _numbers(argument: str, values: Sequence[float] | Tensor) -> list[float]:
+    try:
+        return [float(value) for value in values]
+    except (TypeError, ValueError) as error:
+        raise RequestError(f"{argument}= takes a list of numbers, not {values!r}") from error

@@ -33,6 +33,8 @@ DEFAULTS: Mapping[str, Any] = {
 
 PREDICTION_TYPES = ("epsilon", "v_prediction", "sample", "flow_prediction")
 
+FINAL_SIGMAS_TYPES = ("zero", "sigma_min")
+
 DPM_DIALECT = (
     "DPMSolverMultistepScheduler",
     "DPMSolverSinglestepScheduler",
@@ -88,11 +90,18 @@ def model_config(like: SchedulerMixin | Mapping[str, Any] | None) -> dict[str, A
             "prediction_type": "flow_prediction",
             "flow_shift": config.get("shift", 1.0),
         }
-    if settings["prediction_type"] not in PREDICTION_TYPES:
-        raise RequestError(
-            f"prediction_type {settings['prediction_type']!r} is not known; there are {', '.join(PREDICTION_TYPES)}"
-        )
+    check_settings(settings)
     return settings
+
+
+def check_settings(settings: Mapping[str, Any]) -> None:
+    """Raise a `RequestError` for a setting of the model that means nothing."""
+    for setting, known in (("prediction_type", PREDICTION_TYPES), ("final_sigmas_type", FINAL_SIGMAS_TYPES)):
+        if settings[setting] not in known:
+            raise RequestError(f"{setting} {settings[setting]!r} is not known; there are {', '.join(known)}")
+    for setting in ("num_train_timesteps", "flow_shift", "sigma_min", "sigma_max"):
+        if settings[setting] is not None and not settings[setting] > 0:
+            raise RequestError(f"{setting} is {settings[setting]!r}; it must be above 0")
 
 
 def noise_defaults() -> dict[str, Any]:

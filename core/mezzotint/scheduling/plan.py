@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from ..errors import PluginError, RequestError
-from .attempt import Done, attempt
+from ..errors import MezzotintError, PluginError, RequestError
+from .attempt import Done, Question, attempt
 from .step import Options, Past
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from .specs import SolverSpec
 
 
@@ -33,7 +35,7 @@ def plan(solver: SolverSpec, sigmas: Sequence[float], options: Options) -> tuple
 
     Raises:
         RequestError: `sigmas` are no interval.
-        PluginError: no step makes as many evaluations as the solver declares.
+        PluginError: the solver fails, or no step makes as many evaluations as it declares.
     """
     import torch
 
@@ -45,19 +47,40 @@ def plan(solver: SolverSpec, sigmas: Sequence[float], options: Options) -> tuple
     for index in range(len(sigmas) - 1):
         slots.append(Slot(index, 0, sigmas[index]))
         answers = [zero]
-        while not isinstance(
-            outcome := attempt(solver, zero, sigmas, index, answers, history, options, lambda _: zero, zero),
-            Done,
-        ):
+        while not isinstance(outcome := _tried(solver, zero, sigmas, index, answers, history, options), Done):
             slots.append(Slot(index, len(answers), outcome.sigma))
             answers.append(zero)
         counts.append(len(answers))
         history = remember(solver, history, Past(zero, sigmas[index], zero, outcome.carry))
-    if solver.evals_per_step not in counts and len(counts) > 1:
+    # Of two steps, one may be the last and the other one that goes back up; neither is a usual one then.
+    if solver.evals_per_step not in counts and (
+        len(counts) > 2 or (len(counts) > 1 and max(counts) < solver.evals_per_step)
+    ):
         raise PluginError(
             f"solver {solver.name!r} declares {solver.evals_per_step} evaluations a step, but makes {counts[0]}"
         )
     return tuple(slots)
+
+
+def _tried(
+    solver: SolverSpec,
+    zero: Tensor,
+    sigmas: Sequence[float],
+    index: int,
+    answers: Sequence[Tensor],
+    history: tuple[Past, ...],
+    options: Options,
+) -> Question | Done:
+    try:
+        return attempt(solver, zero, sigmas, index, answers, history, options, lambda _: zero, zero)
+    except MezzotintError:
+        raise
+    except Exception as error:
+        given = f" with {', '.join(f'{k}={v!r}' for k, v in vars(options).items())}" if vars(options) else ""
+        raise PluginError(
+            f"solver {solver.name!r}{given} fails in step {index} from σ = {sigmas[index]:.4g} to "
+            f"{sigmas[index + 1]:.4g}: {type(error).__name__}: {error}"
+        ) from error
 
 
 def remember(solver: SolverSpec, history: tuple[Past, ...], past: Past) -> tuple[Past, ...]:

@@ -9,6 +9,7 @@ model about next.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -18,10 +19,11 @@ from diffusers.configuration_utils import ConfigMixin
 from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers, SchedulerMixin
 from diffusers.utils.outputs import BaseOutput
 
-from ..errors import PluginError, RequestError
+from ..errors import MezzotintError, PluginError, RequestError
 from .attempt import Done, attempt
 from .custom_interval import levels_from_sigmas, levels_from_timesteps
 from .layout import Layout, lay_out
+from .model_config import check_settings
 from .noise import keyed_noise, sample_keys
 from .noise_schedule import NoiseSchedule, alphas_cumprod, noise_schedule
 from .plan import remember
@@ -89,6 +91,7 @@ class ReplayScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
             "solver_options": dict(solver_options or {}),
             "spacing_options": dict(spacing_options or {}),
         }
+        check_settings(given)
         self.register_to_config(**given)  # type: ignore[no-untyped-call]
         self.options = Options(**{**self.solver.options, **given["solver_options"]})
         self.order = self.solver.evals_per_step
@@ -137,10 +140,22 @@ class ReplayScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         return noise_schedule(self.config, ends_at_first_timestep=like_ddim or at_sigma_min)
 
     def _spaced(self, steps: int) -> list[float]:
+        try:
+            steps = operator.index(steps)
+        except TypeError:
+            raise RequestError(f"a number of steps is a whole number, not {steps!r}") from None
         if steps < 1:
             raise RequestError(f"a run needs at least one step, not {steps}")
         options = {**self.spacing.options, **self.config["spacing_options"]}
-        levels = [float(level) for level in self.spacing(steps, self.noise_schedule, **options)]
+        try:
+            levels = [float(level) for level in self.spacing(steps, self.noise_schedule, **options)]
+        except MezzotintError:
+            raise
+        except Exception as error:
+            given = "".join(f", {key}={value!r}" for key, value in options.items())
+            raise PluginError(
+                f"spacing {self.spacing.name!r} fails for {steps} steps{given}: {type(error).__name__}: {error}"
+            ) from error
         if len(levels) != steps + 1:
             raise PluginError(
                 f"spacing {self.spacing.name!r} gave {len(levels)} noise levels for {steps} steps, "
@@ -205,8 +220,10 @@ class ReplayScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         Raises:
             RequestError: the state is of another solver.
         """
-        if state["solver"] != self.solver.name:
-            raise RequestError(f"this state is of solver {state['solver']!r}, not of {self.solver.name!r}")
+        if state.get("solver") != self.solver.name:
+            raise RequestError(
+                f"this state is of solver {state.get('solver')!r}, not of {self.solver.name!r}"
+            )
         self._start(state["levels"], device)
         self._begin_index = state["begin_index"]
         self._state = unpack(state, device)
@@ -233,7 +250,7 @@ class ReplayScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
 
         Raises:
             RequestError: `set_timesteps` was not called, the run is over, `timestep` is not that of this
-                turn, the model's output is not finite, or there is no `uncond_output` for a solver that needs it.
+                turn, shapes differ, the model's output is not finite, or there is no `uncond_output` for a solver that needs it.
         """
         layout = self._running()
         state = self._state
@@ -241,6 +258,7 @@ class ReplayScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
             begin = layout.start(timestep) if self._begin_index is None else self._begin_index
             state = ReplayState(slot=begin)
         slot = layout.turn(state.slot, timestep)
+        _check_shapes(model_output, sample, state)
         dtype = _working_dtype(sample, layout.levels[0])
         alphas = layout.alpha_tensors[dtype]
         x = _as(dtype, sample) / alphas[state.slot]
@@ -340,6 +358,19 @@ class ReplayScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         at = self._begin_index if self._state is None else self._state.slot
         sigma = self._layout.sigma_of(timestep, after=at or 0) if self._layout else None
         return self.noise_schedule.sigma_of_timestep(timestep) if sigma is None else sigma
+
+
+def _check_shapes(model_output: Tensor, sample: Tensor, state: ReplayState) -> None:
+    if model_output.shape != sample.shape:
+        raise RequestError(
+            f"the model's output {tuple(model_output.shape)} and the sample {tuple(sample.shape)} differ in shape"
+        )
+    before = state.history[-1].x if state.history else state.x
+    if before is not None and before.shape != sample.shape:
+        raise RequestError(
+            f"the sample had shape {tuple(before.shape)} a step before and has {tuple(sample.shape)} now; "
+            "call set_timesteps to begin another run"
+        )
 
 
 def _as(dtype: torch.dtype, tensor: Tensor) -> Tensor:

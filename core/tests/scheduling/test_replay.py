@@ -385,6 +385,66 @@ def test_a_solver_that_breaks_its_contract_is_named(make, function, message):
         make(broken).set_timesteps(2)
 
 
+def test_an_option_that_a_solver_cannot_take_is_in_the_message(make):
+    @solver("choosy", accuracy_order=1, kind="plain")
+    def choosy(s):
+        return s.euler(s.sigma_next) * {"plain": 1}[s.options.kind]
+
+    message = "solver 'choosy' with kind='fancy' fails in step 0 .*: KeyError: 'fancy'"
+    with pytest.raises(PluginError, match=message):
+        make(choosy, solver_options={"kind": "fancy"}).set_timesteps(2)
+
+
+def test_a_spacing_that_fails_is_named(make):
+    @spacing("divided")
+    def divided(n, schedule, *, by=0.0):
+        return [schedule.sigma_max / by, 0.0]
+
+    with pytest.raises(PluginError, match=r"spacing 'divided' fails for 1 steps, by=0.0: ZeroDivisionError"):
+        make(spacing=divided).set_timesteps(1)
+
+
+@pytest.mark.parametrize("steps", [2.5, "5"])
+def test_a_number_of_steps_that_is_no_whole_number_is_refused(make, steps):
+    with pytest.raises(RequestError, match=f"a number of steps is a whole number, not {steps!r}"):
+        make().set_timesteps(steps)
+
+
+@pytest.mark.parametrize("given", [{"sigmas": 5}, {"sigmas": ["high", "low"]}, {"timesteps": 5}])
+def test_an_interval_that_is_no_list_of_numbers_is_refused(make, given):
+    with pytest.raises(RequestError, match="= takes a list of numbers, not "):
+        make().set_timesteps(**given)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"prediction_type": "noise"}, "prediction_type 'noise' is not known; there are epsilon, "),
+        ({"final_sigmas_type": "last"}, "final_sigmas_type 'last' is not known; there are zero, sigma_min"),
+        ({"num_train_timesteps": 0}, "num_train_timesteps is 0; it must be above 0"),
+        ({"use_flow_sigmas": True, "flow_shift": -1.0}, "flow_shift is -1.0; it must be above 0"),
+    ],
+)
+def test_settings_of_the_model_that_mean_nothing_are_refused(make, settings, message):
+    with pytest.raises(RequestError, match=message):
+        make(**settings)
+
+
+def test_samples_that_change_their_shape_within_a_run_are_refused(make):
+    @solver("with-history", accuracy_order=1, history=1)
+    def with_history(s):
+        return s.euler(s.sigma_next)
+
+    scheduler = make(with_history)
+    scheduler.set_timesteps(3)
+    x = torch.ones(2, 1, 2, 2)
+    with pytest.raises(RequestError, match=r"output \(1, 1, 2, 2\) and the sample \(2, 1, 2, 2\) differ"):
+        scheduler.step(x[:1], scheduler.timesteps[0], x)
+    scheduler.step(x, scheduler.timesteps[0], x)
+    with pytest.raises(RequestError, match=r"had shape \(2, 1, 2, 2\) a step before and has \(1, 1, 2, 2\)"):
+        scheduler.step(x[:1], scheduler.timesteps[1], x[:1])
+
+
 def test_a_spacing_of_the_wrong_length_is_named(make):
     @spacing("short")
     def short(n, schedule):

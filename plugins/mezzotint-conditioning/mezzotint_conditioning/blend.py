@@ -35,18 +35,20 @@ class Blend(Extension, name="blend"):
     @hookimpl(after=["prompt-embeds", "prompt-schedule"])
     def conditioning(self, conditioning: Conditioning, pass_: Pass, run: Run) -> Conditioning | None:
         """Interpolated embeddings for the passes with the prompt, equally long ones for the others."""
-        from .interpolation import interpolate
-        from .token_padding import pad_tokens
+        from .interpolation import interpolate, interpolate_masks
+        from .token_padding import pad_conditioning
 
-        other = run.state(self, lambda: run.encode([self.to]).embeddings)
-        tokens = max(other.shape[1], conditioning.embeddings.shape[1])
-        embeddings = pad_tokens(conditioning.embeddings, tokens, run)
-        if pass_.conditioning == "positive":
-            end = pad_tokens(other, tokens, run).expand_as(embeddings)
-            embeddings = interpolate(embeddings, end, self._amounts(run).to(embeddings), self.mode)
-        elif embeddings is conditioning.embeddings:
-            return None
-        return conditioning.replace(embeddings=embeddings)
+        other = run.state(self, lambda: run.encode([self.to]))
+        tokens = max(other.embeddings.shape[1], conditioning.embeddings.shape[1])
+        own = pad_conditioning(conditioning, tokens, run)
+        if pass_.conditioning != "positive":
+            return None if own is conditioning else own
+        end = pad_conditioning(other, tokens, run).repeat(own.rows)
+        amounts = self._amounts(run).to(own.embeddings)
+        return own.replace(
+            embeddings=interpolate(own.embeddings, end.embeddings, amounts, self.mode),
+            attention_mask=interpolate_masks(own.attention_mask, end.attention_mask, amounts),
+        )
 
     def _amounts(self, run: Run) -> Tensor:
         """How far for each image, (n, 1, 1)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ from .recorded_files import digests
 
 if TYPE_CHECKING:
     from mezzotint import Run
+
+logger = logging.getLogger("mezzotint.conditioning")
 
 
 class CLIP(Extension, name="clip"):
@@ -36,10 +39,20 @@ class CLIP(Extension, name="clip"):
         clip = text_encoder_of(run.pipe, self, "CLIP")
 
         def chunked(text: str) -> list:
-            return make_chunks([Fragment(text)], clip.tokenizer)[: None if self.chunks else 1]
+            return make_chunks([Fragment(text)], clip.tokenizer)
 
-        texts = dict.fromkeys((*run.request.prompts, *run.request.negatives))
-        count = run.state(self, lambda: max(len(chunked(text)) for text in texts))
         rows = [chunked(text) for text in prompts]
+        if self.chunks:
+            texts = dict.fromkeys((*run.request.prompts, *run.request.negatives))
+            count = run.state(self, lambda: max(len(chunked(text)) for text in texts))
+        else:
+            for row in rows:
+                lost = [token for chunk in row[1:] for token in chunk.tokens]
+                if lost:
+                    logger.warning(
+                        "the prompt is too long for the text encoder; cut off: %r",
+                        clip.tokenizer.decode(lost),
+                    )
+            rows, count = [row[:1] for row in rows], 1
         embeddings = encode_chunks(rows, clip.tokenizer, clip.model, chunk_count=count)
         return Conditioning(embeddings.to(run.pipe.dtype))

@@ -31,6 +31,23 @@ def interpolate(start: Tensor, end: Tensor, t: Tensor, mode: Interpolation) -> T
     return torch.where(t == 0, start, torch.where(t == 1, end, between))
 
 
+def interpolate_masks(start: Tensor | None, end: Tensor | None, t: Tensor) -> Tensor | None:
+    """The mask (rows, tokens) over what `interpolate` gives: tokens that either has, at t = 0 and 1 those of one.
+
+    Args:
+        start, end: 1 for tokens to attend to; `None` is all.
+        t: (rows, 1, 1).
+    """
+    import torch
+
+    if start is None and end is None:
+        return None
+    like = start if start is not None else end
+    start, end = (torch.ones_like(like) if mask is None else mask for mask in (start, end))
+    t = t[:, :, 0]
+    return torch.where(t == 0, start, torch.where(t == 1, end, torch.maximum(start, end)))
+
+
 def _slerp(start: Tensor, end: Tensor, t: Tensor) -> Tensor:
     import torch
 

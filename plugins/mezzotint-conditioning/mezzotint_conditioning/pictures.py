@@ -37,18 +37,25 @@ Pictures = Annotated[tuple[Path | Any, ...], BeforeValidator(_as_pictures)]
 
 
 def open_picture(value: Any, what: str) -> Image:
-    """One still RGB picture, upright; what is transparent is white.
+    """One still RGB picture, upright; what is transparent is white, greys of 16 bits or floats keep their range.
 
     Args:
         value: a path or a PIL image.
         what: how errors call it.
 
     Raises:
-        RequestError: it is missing, broken, animated or larger than `MAX_PIXELS`.
+        RequestError: it is missing, broken, empty, animated or larger than `MAX_PIXELS`.
     """
     from PIL import Image, ImageOps
 
-    picture = ImageOps.exif_transpose(_read(value, what) if isinstance(value, Path) else value)
+    if isinstance(value, Path):
+        picture = _read(value, f"{what} {value}")
+    else:
+        picture = value
+        _check(picture, what)
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode.startswith("I") or picture.mode == "F":
+        picture = _eight_bits(picture)
     if "A" in picture.getbands() or "transparency" in picture.info:
         rgba = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
@@ -58,18 +65,13 @@ def open_picture(value: Any, what: str) -> Image:
 def _read(path: Path, what: str) -> Image:
     from PIL import Image, UnidentifiedImageError
 
-    what = f"{what} {path}"
     if not path.is_file():
         raise RequestError(f"{what} is {'a folder' if path.is_dir() else 'missing'}; give a picture file")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             picture = Image.open(path)
-            width, height = picture.size
-            if width * height > MAX_PIXELS:
-                raise RequestError(f"{what} has {width}x{height} pixels; at most {MAX_PIXELS:,} are opened")
-            if getattr(picture, "n_frames", 1) > 1:
-                raise RequestError(f"{what} is animated; give one still picture")
+            _check(picture, what)
             picture.load()
     except Image.DecompressionBombError:
         raise RequestError(f"{what} has too many pixels; at most {MAX_PIXELS:,} are opened") from None
@@ -78,3 +80,28 @@ def _read(path: Path, what: str) -> Image:
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise RequestError(f"{what} is broken: {error}") from None
     return picture
+
+
+def _check(picture: Image, what: str) -> None:
+    """Size and frames, from the header."""
+    width, height = picture.size
+    if not width or not height:
+        raise RequestError(f"{what} is empty: {width}x{height} pixels")
+    if width * height > MAX_PIXELS:
+        raise RequestError(f"{what} has {width}x{height} pixels; at most {MAX_PIXELS:,} are opened")
+    if getattr(picture, "n_frames", 1) > 1:
+        raise RequestError(f"{what} is animated; give one still picture")
+
+
+def _eight_bits(picture: Image) -> Image:
+    """A grey picture of more bits, or of floats from 0 to 1 or to 255, which Pillow would clip."""
+    import numpy as np
+    from PIL import Image
+
+    pixels = np.asarray(picture, dtype=np.float64)
+    most = pixels.max()
+    if picture.mode == "F":
+        scale = 255 if most <= 1 else 1
+    else:
+        scale = 255 / 65535 if ";16" in picture.mode or most > 255 else 1
+    return Image.fromarray((pixels * scale).round().clip(0, 255).astype(np.uint8))

@@ -59,16 +59,15 @@ class PromptEmbeds(Extension, name="prompt-embeds"):
     @hookimpl(before=["blend", "prompt-schedule"])
     def conditioning(self, conditioning: Conditioning, pass_: Pass, run: Run) -> Conditioning | None:
         """The given embeddings for their passes, and for the others as many tokens."""
-        from .token_padding import pad_tokens
+        from .token_padding import pad_conditioning
 
         given = run.state(self, lambda: self._given(conditioning, run))
         tokens = max(each.shape[1] for each in (conditioning.embeddings, *given.values()))
-        embeddings = given.get(pass_.conditioning, conditioning.embeddings)
-        changed = pad_tokens(embeddings, tokens, run)
-        if changed is conditioning.embeddings:
-            return None
-        mask = None if pass_.conditioning in given else conditioning.attention_mask
-        return conditioning.replace(embeddings=changed, attention_mask=mask)
+        changed = conditioning
+        if pass_.conditioning in given:
+            changed = conditioning.replace(embeddings=given[pass_.conditioning], attention_mask=None)
+        changed = pad_conditioning(changed, tokens, run)
+        return None if changed is conditioning else changed
 
     def _given(self, like: Conditioning, run: Run) -> dict[str, Tensor]:
         tensors = {"positive": self.positive, "negative": self.negative}

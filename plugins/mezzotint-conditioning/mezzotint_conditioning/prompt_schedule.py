@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from mezzotint import Conditioning, Extension, Field, hookimpl
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
 if TYPE_CHECKING:
     from mezzotint import Pass, Run
-    from torch import Tensor
 
 
 class PromptSchedule(Extension, name="prompt-schedule"):
@@ -27,6 +26,15 @@ class PromptSchedule(Extension, name="prompt-schedule"):
     )
     negative: bool = Field(False, description="whether it is the negative prompt that changes")
 
+    @field_validator("prompts", mode="before")
+    @classmethod
+    def _is_mapping(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            raise ValueError(
+                f"""give fractions with their prompts, such as {{"0.5": "a wolf"}}, not {value!r}"""
+            )
+        return value
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not self.prompts:
@@ -39,32 +47,37 @@ class PromptSchedule(Extension, name="prompt-schedule"):
     @hookimpl(after="prompt-embeds")
     def conditioning(self, conditioning: Conditioning, pass_: Pass, run: Run) -> Conditioning | None:
         """The prompt of this part of the run, and for the other passes as many tokens."""
-        from .token_padding import pad_tokens
+        from .token_padding import pad_conditioning
 
         if run.step is None:
             return None
         encoded = run.state(self, lambda: self._encode(run))
-        tokens = max(conditioning.embeddings.shape[1], *(each.shape[1] for each in encoded.values()))
-        embeddings = pad_tokens(conditioning.embeddings, tokens, run)
+        tokens = max(each.embeddings.shape[1] for each in (conditioning, *encoded.values()))
+        changed = pad_conditioning(conditioning, tokens, run)
         if pass_.conditioning == ("negative" if self.negative else "positive"):
-            embeddings = self._at(run.step.fraction, embeddings, encoded, tokens, run)
-        return None if embeddings is conditioning.embeddings else conditioning.replace(embeddings=embeddings)
+            changed = self._at(run.step.fraction, changed, encoded, run)
+        return None if changed is conditioning else changed
 
-    def _encode(self, run: Run) -> dict[float, Tensor]:
-        return {start: run.encode([text]).embeddings for start, text in sorted(self.prompts.items())}
+    def _encode(self, run: Run) -> dict[float, Conditioning]:
+        return {start: run.encode([text]) for start, text in sorted(self.prompts.items())}
 
     def _at(
-        self, fraction: float, own: Tensor, encoded: Mapping[float, Tensor], tokens: int, run: Run
-    ) -> Tensor:
+        self, fraction: float, own: Conditioning, encoded: Mapping[float, Conditioning], run: Run
+    ) -> Conditioning:
         import torch
 
-        from .token_padding import pad_tokens
+        from .interpolation import Interpolation, interpolate, interpolate_masks
+        from .token_padding import pad_conditioning
 
         current = own
-        for start, embeddings in encoded.items():
+        for start, conditioning in encoded.items():
             if fraction < start:
                 break
-            after = pad_tokens(embeddings, tokens, run).expand_as(own)
-            progress = 1.0 if not self.fade else (fraction - start) / self.fade
-            current = after if progress >= 1 else torch.lerp(current, after, progress)
+            after = pad_conditioning(conditioning, own.embeddings.shape[1], run).repeat(own.rows)
+            progress = min(1.0, (fraction - start) / self.fade) if self.fade else 1.0
+            t = torch.full((own.rows, 1, 1), progress).to(own.embeddings)
+            current = own.replace(
+                embeddings=interpolate(current.embeddings, after.embeddings, t, Interpolation.LERP),
+                attention_mask=interpolate_masks(current.attention_mask, after.attention_mask, t),
+            )
         return current

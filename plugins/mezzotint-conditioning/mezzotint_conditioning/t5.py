@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ from .recorded_files import digests
 
 if TYPE_CHECKING:
     from mezzotint import Run
+
+logger = logging.getLogger("mezzotint.conditioning")
 
 
 class T5(Extension, name="t5"):
@@ -44,6 +47,12 @@ class T5(Extension, name="t5"):
         inputs = t5.tokenizer(
             texts, padding="max_length", max_length=self.tokens, truncation=True, return_tensors="pt"
         )
+        for ids in t5.tokenizer(texts, verbose=False).input_ids:
+            if len(ids) > self.tokens:
+                lost = t5.tokenizer.decode(ids[self.tokens - 1 : -1])
+                logger.warning(
+                    "the prompt has %d tokens, t5 takes %d; cut off: %r", len(ids), self.tokens, lost
+                )
         device = run.pipe.device
         mask = inputs.attention_mask.to(device)
         embeddings = t5.model(inputs.input_ids.to(device), attention_mask=mask)[0].to(run.pipe.dtype)

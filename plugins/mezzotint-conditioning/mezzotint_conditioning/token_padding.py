@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mezzotint.errors import RequestError
 
 if TYPE_CHECKING:
-    from mezzotint import Run
+    from mezzotint import Conditioning, Run
     from torch import Tensor
 
 
@@ -29,3 +29,21 @@ def pad_tokens(embeddings: Tensor, tokens: int, run: Run) -> Tensor:
             f"embeddings of {embeddings.shape[1]} tokens go with multiples of {empty.shape[1]}, not with {tokens}"
         )
     return torch.cat([embeddings, *[empty.expand(len(embeddings), -1, -1)] * times], dim=1)
+
+
+def pad_conditioning(conditioning: Conditioning, tokens: int, run: Run) -> Conditioning:
+    """As `pad_tokens`, and the mask over the tokens, if there is one, as long; the same object if nothing is missing.
+
+    Raises:
+        RequestError: as `pad_tokens`.
+    """
+    import torch
+
+    embeddings, mask = conditioning.embeddings, conditioning.attention_mask
+    missing = tokens - embeddings.shape[1]
+    if missing == 0:
+        return conditioning
+    padded = pad_tokens(embeddings, tokens, run)
+    if mask is not None:
+        mask = torch.cat([mask, mask.new_zeros(len(mask), missing)], dim=1)
+    return conditioning.replace(embeddings=padded, attention_mask=mask)

@@ -139,7 +139,7 @@ def test_nested_weights_multiply(seed):
 
 
 @pytest.mark.parametrize(
-    "text", ["a cat", "  two  blanks ", "émoji 🐈\n\ttab", "a: b | c; 16:9, {x} <y>", "\\x", "\\"]
+    "text", ["a cat", "  two  blanks ", "émoji 🐈\n\ttab", "a: b | c; 16:9, {x} <y>", "a 1:1,2", "\\x", "\\"]
 )
 def test_text_without_syntax_passes_byte_for_byte(text):
     assert parse(text) == (Text(text),)
@@ -157,6 +157,7 @@ def test_text_without_syntax_passes_byte_for_byte(text):
         ("(cat:1.2.3)", "'1.2.3' after the colon at character 5 is no number"),
         ("(cat:nan)", "'nan' after the colon at character 5 is no number"),
         ("(cat:inf)", "'inf' after the colon"),
+        ("(cat:1,3)", "'1,3' after the colon at character 5 is no number"),
         ("(cat:)", "'' after the colon at character 5 is no number"),
         (f"(cat:{'9' * 400})", "is no number"),
         ("[a:b:1x]", "'1x' after the colon at character 5 is no number"),

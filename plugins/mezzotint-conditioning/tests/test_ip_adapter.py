@@ -221,6 +221,13 @@ def test_pictures_are_checked_before_step_0(pipe, adapters, tmp_path):
     frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
     with pytest.raises(RequestError, match="is animated; give one still picture"):
         our_latents(pipe, [IPAdapter(file, tmp_path / "moving.gif")])
+    with pytest.raises(RequestError, match="mask .*absent.png is missing"):
+        our_latents(pipe, [IPAdapter(file, picture(1), mask=tmp_path / "absent.png")])
+    done = []
+    with pytest.raises(RequestError, match="image .*text.png is not a picture"):
+        late = IPAdapter(file, tmp_path / "text.png", start=0.6)
+        pipe("a cat", steps=STEPS, seed=SEED, use=[late], on_step=done.append)
+    assert not done
     with pytest.raises(RequestError, match="option 'image'.*give a picture file or a PIL image, not int"):
         IPAdapter(file, 3)
 
@@ -228,5 +235,9 @@ def test_pictures_are_checked_before_step_0(pipe, adapters, tmp_path):
 def test_options_that_cannot_be_meant_are_refused(adapters):
     with pytest.raises(RequestError, match=r"start 0.5 is not before end 0.5, so it would never act"):
         IPAdapter(adapters / "plain.safetensors", picture(1), start=0.5, end=0.5)
+    with pytest.raises(RequestError, match="give at least one image"):
+        IPAdapter(adapters / "plain.safetensors", [])
+    with pytest.raises(RequestError, match="option 'scales.mid': input should be a finite number"):
+        IPAdapter(adapters / "plain.safetensors", picture(1), scales={"mid": float("nan")})
     with pytest.raises(RequestError, match="3 masks for 2 images; give one, or one each"):
         IPAdapter(adapters / "plain.safetensors", [picture(1)] * 2, mask=[half_mask()] * 3)

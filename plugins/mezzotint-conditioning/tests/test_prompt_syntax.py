@@ -86,6 +86,17 @@ def test_clip_can_cut_like_the_plain_encoder(pipe):
     assert torch.equal(found, plain(pipe, text))
 
 
+def test_clip_says_what_it_cuts_off_once_for_each_prompt(pipe, caplog):
+    long = "a very long prompt about dogs and cats"
+    pipe(["a", long], steps=1, seed=1, use=[CLIP(chunks=False)])
+    assert [r.getMessage()[:57] for r in caplog.records] == [
+        "the prompt is too long for the text encoder; cut off: 'on"
+    ]
+    caplog.clear()
+    pipe(long, steps=1, seed=1, use=[CLIP()])
+    assert not caplog.records
+
+
 def test_break_begins_a_chunk(pipe):
     found = told(pipe, "cat BREAK dog", [A1111])[0]["positive"]
     torch.testing.assert_close(found, torch.cat([encode(pipe, ids(pipe, w)) for w in ("cat", "dog")], dim=1))
@@ -98,6 +109,11 @@ def test_editing_and_alternation_step_by_step(pipe, unchanged):
     ):
         torch.testing.assert_close(steps[step]["positive"], plain(pipe, positive).expand(2, -1, -1))
         torch.testing.assert_close(steps[step]["negative"], plain(pipe, negative).expand(2, -1, -1))
+
+
+def test_a_negative_prompt_of_the_same_text_changes_too(pipe):
+    steps = told(pipe, "[a:b:2]", [A1111], negative="[a:b:2]")
+    assert all(torch.equal(step["positive"], step["negative"]) for step in steps)
 
 
 def test_editing_with_a_solver_of_two_evaluations_a_step_counts_evaluations(pipe):

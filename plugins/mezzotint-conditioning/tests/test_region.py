@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from embeddings_told import plain
@@ -113,6 +114,21 @@ def test_a_mask_over_the_tokens_is_refused(tmp_path, pipe):
 
     with pytest.raises(RequestError, match="region does not go with a mask over the text's tokens"):
         pipe("a", use=[Masked(), Region("b", LEFT)], **OPTIONS)
+
+
+@pytest.mark.parametrize(
+    "grey",
+    [np.full((8, 8), 102 * 257, np.uint16), np.full((8, 8), 0.4, np.float32), np.full((8, 8), 102, np.int32)],
+    ids=["16 bits", "floats", "integers"],
+)
+def test_greys_of_other_kinds_count_as_much_as_those_of_8_bits(pipe, grey):
+    expected = pipe("a", use=[Region("b", Image.new("L", (8, 8), 102))], **OPTIONS).latents
+    assert torch.equal(pipe("a", use=[Region("b", Image.fromarray(grey))], **OPTIONS).latents, expected)
+
+
+def test_an_empty_mask_in_memory_is_one_sentence(pipe):
+    with pytest.raises(RequestError, match="mask is empty: 0x4 pixels"):
+        pipe("a", use=[Region("b", Image.new("L", (0, 4)))], **OPTIONS)
 
 
 def test_missing_masks_are_named(pipe, tmp_path):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from mezzotint.errors import ModelError, RequestError
 from mezzotint.testing import save_tiny_pixel_model, tiny_pipeline
-from mezzotint_conditioning import CLIP, T5
+from mezzotint_conditioning import CLIP, T5, Blend, PromptEmbeds, PromptSchedule
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +52,28 @@ def test_with_mask_padding_the_unet_does_not_either(pipe, folder):
     torch.testing.assert_close(*masked, atol=1e-4, rtol=1e-4)
     open_ = [pipe("a cat", use=[T5(folder, t)], **OPTIONS).latents for t in (20, 40)]
     assert not torch.allclose(*open_, atol=1e-2)
+
+
+def test_the_mask_goes_with_the_prompt_that_a_schedule_or_a_blend_puts_there(pipe, folder):
+    t5 = T5(folder, 20, mask_padding=True)
+    options = {"steps": 2, "seed": 1, "guidance": 1}
+    expected = pipe("a cat on a mat", use=[t5], **options).latents
+    for other in (PromptSchedule({0: "a cat on a mat"}), Blend("a cat on a mat", 1)):
+        assert torch.equal(pipe("a", use=[t5, other], **options).latents, expected), other
+    for other in (PromptSchedule({0: "a"}), Blend("a", 1)):
+        assert not torch.equal(pipe("a cat on a mat", use=[t5, other], **options).latents, expected), other
+
+
+def test_longer_embeddings_go_with_a_mask_over_the_negative_prompt(pipe, folder):
+    given = torch.randn(40, 32)
+    t5 = T5(folder, 20, mask_padding=True)
+    assert pipe("", use=[t5, PromptEmbeds(positive=given)], **OPTIONS).latents.isfinite().all()
+
+
+def test_it_says_what_it_cuts_off(pixels, caplog):
+    pixels("a cat", steps=1, seed=1, guidance=1, use=[T5(tokens=3)])
+    assert [r.getMessage().partition(" has ")[0] for r in caplog.records] == ["the prompt"]
+    assert "t5 takes 3; cut off: " in caplog.records[0].getMessage()
 
 
 def test_t5_of_a_model_without_is_asked_for(tmp_path, pipe, pixels, folder):

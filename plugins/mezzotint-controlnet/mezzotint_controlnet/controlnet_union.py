@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -37,15 +38,24 @@ TYPES = {
 
 
 def _pictures(value: Any) -> Any:
+    if isinstance(value, str):
+        value = _from_command_line(value)
     if not isinstance(value, dict) or not value:
         raise ValueError("give a picture for each kind of control, such as {'canny': 'edges.png'}")
     numbers = [TYPES.get(str(kind), kind) for kind in value]
-    unknown = [kind for kind in value if not str(TYPES.get(str(kind), kind)).isdigit()]
+    unknown = [kind for kind in value if not str(TYPES.get(str(kind), kind)).isdecimal()]
     if unknown:
         raise ValueError(f"no kind of control {unknown[0]!r}; there are {', '.join(TYPES)}, and numbers")
     if len({int(number) for number in numbers}) < len(numbers):
         raise ValueError(f"two of {', '.join(map(str, value))} are one kind to the network")
     return {str(kind): as_picture(picture) for kind, picture in value.items()}
+
+
+def _from_command_line(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
 
 
 class ControlNetUnion(ControlNet, name="controlnet-union"):

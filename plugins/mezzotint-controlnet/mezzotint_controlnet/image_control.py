@@ -94,13 +94,14 @@ class ImageControl(Extension):
         if len(pictures) not in (1, prompts, n):
             expected = " or ".join(str(count) for count in sorted({1, prompts, n}))
             raise RequestError(
-                f"{self.extension_name}: {len(pictures)} control pictures for a run of {n} images; give {expected}"
+                f"{self.extension_name}: {len(pictures)} control pictures for a run of {n} images; give {expected}, "
+                "or make more images at once (n=, on the command line -n with --batch-size)"
             )
         name, options = parse_preprocessor(self.preprocess)
         maps = []
         for each in pictures:
             opened = open_picture(each, f"{self.extension_name}: {what}")
-            control = preprocess(run.pipe.registry, name, opened, options) if name != "none" else opened
+            control = preprocess(run.pipe.registry, name, opened, options)
             maps.append(resize_map(control, run.request.size, self.resize))
         return [each for each in maps for _ in range(n // len(maps))] if len(maps) > 1 else maps
 

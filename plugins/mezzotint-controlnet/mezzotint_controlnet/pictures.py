@@ -23,6 +23,8 @@ def as_picture(value: Any) -> Any:
     if isinstance(value, str | Path):
         return Path(value)
     if isinstance(value, list | tuple):
+        if not value:
+            raise ValueError("give at least one picture, not an empty list")
         return [as_picture(each) for each in value]
     kinds = {f"{kind.__module__}.{kind.__name__}" for kind in type(value).__mro__}
     if kinds & {"PIL.Image.Image", "numpy.ndarray"}:
@@ -54,11 +56,15 @@ def open_picture(value: Any, what: str = "image") -> Image:
     from PIL import Image, ImageOps
 
     if isinstance(value, Path):
-        return _to_rgb(ImageOps.exif_transpose(_open_file(value, what)))
+        return _to_rgb(ImageOps.exif_transpose(_open_file(value, what)), f"{what} {value}")
     if isinstance(value, Image.Image):
-        _check(value, what)
-        return _to_rgb(ImageOps.exif_transpose(value))
-    return _to_rgb(_from_array(value, what))
+        try:
+            _check(value, what)
+            value.load()
+        except (OSError, SyntaxError, ValueError, EOFError) as error:
+            raise RequestError(f"{what} is broken or its file is closed: {error}") from None
+        return _to_rgb(ImageOps.exif_transpose(value), what)
+    return _to_rgb(_from_array(value, what), what)
 
 
 def _open_file(path: Path, what: str) -> Image:
@@ -91,7 +97,8 @@ def _check(picture: Image, what: str) -> None:
         raise RequestError(f"{what} is empty: {width}x{height} pixels")
     if width * height > MAX_PIXELS:
         raise RequestError(_too_large(f"{what}, {width}x{height},", width * height))
-    frames = getattr(picture, "n_frames", 1)
+    # The further frames of a phone's photo (MPO) are the other eye or a gain map, not later moments.
+    frames = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)
     if frames > 1:
         raise RequestError(f"{what} is animated ({frames} frames); give one still picture")
 
@@ -100,23 +107,27 @@ def _too_large(what: str, pixels: int) -> str:
     return f"{what} has {pixels:,} pixels; at most {MAX_PIXELS:,} are opened. Make it smaller first"
 
 
-def _to_rgb(picture: Image) -> Image:
+def _to_rgb(picture: Image, what: str) -> Image:
     from PIL import Image
 
     if picture.mode.startswith("I") or picture.mode == "F":
-        picture = _eight_bits(picture)
-    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
+        picture = _eight_bits(picture, what)
+    if picture.mode == "La":
+        picture = picture.convert("LA")
+    if picture.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in picture.info:
         rgba = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
     return picture.convert("RGB")
 
 
-def _eight_bits(picture: Image) -> Image:
+def _eight_bits(picture: Image, what: str) -> Image:
     """A 16-bit or floating-point grey picture (depth maps), with Pillow's clipping avoided."""
     import numpy as np
     from PIL import Image
 
     pixels = np.asarray(picture, dtype=np.float64)
+    if not np.isfinite(pixels).all():
+        raise RequestError(f"{what} has pixels that are not finite numbers; give it without NaN and infinity")
     scale = 255 if picture.mode == "F" and pixels.max() <= 1 else 1 if pixels.max() <= 255 else 255 / 65535
     return Image.fromarray((pixels * scale).round().clip(0, 255).astype(np.uint8))
 

@@ -35,6 +35,7 @@ def parse_preprocessor(text: str) -> tuple[str, dict[str, Any]]:
             not isinstance(call, ast.Call)
             or call.args
             or any(keyword.arg is None for keyword in call.keywords)
+            or len({keyword.arg for keyword in call.keywords}) < len(call.keywords)
         ):
             raise ValueError
         return match["name"], {str(each.arg): ast.literal_eval(each.value) for each in call.keywords}

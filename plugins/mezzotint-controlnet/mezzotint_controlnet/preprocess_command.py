@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,11 +67,9 @@ def _command(spec: PreprocessorSpec) -> click.Command:
     options = options_of(spec.function)
 
     def run(image: Path, output: Path | None, sheet: bool, **values: Any) -> None:
-        made = _make(spec, image, values)
-        picture, control = made
-        path = output or image.with_name(f"{image.stem}-{spec.name}.png")
-        if path.exists():
-            raise RequestError(f"{path} exists; choose another name with -o")
+        path = output or image.with_name(f"{image.stem}-{spec.name}{'-sheet' if sheet else ''}.png")
+        _check_output(path)
+        picture, control = _make(spec, image, values)
         (_beside(picture, control) if sheet else control).save(path)
         click.echo(str(path))
 
@@ -81,13 +80,39 @@ def _command(spec: PreprocessorSpec) -> click.Command:
             ["-o", "--output"],
             type=click.Path(path_type=Path),
             metavar="FILE",
-            help=f"Where to write the map.  [default: IMAGE-{spec.name}.png]",
+            help=f"Where to write the map.  [default: IMAGE-{spec.name}.png, or -sheet.png]",
         ),
         click.Option(["--sheet"], is_flag=True, help="Write the picture and its map side by side."),
     ]
     return click.Command(
         spec.name, params=parameters, callback=run, help=spec.description, short_help=spec.description
     )
+
+
+def _check_output(path: Path) -> None:
+    from PIL import Image
+
+    if path.exists():
+        raise RequestError(f"{path} exists; choose another name with -o")
+    if not path.parent.is_dir():
+        raise RequestError(f"folder {path.parent} does not exist; make it first")
+    if Image.registered_extensions().get(path.suffix.lower()) not in Image.SAVE:
+        raise RequestError(f"{path} names no kind of picture; end it in .png")
+
+
+class Literal(click.ParamType):
+    """A value as in `preprocess="name(option=value)"`, for options whose default names no simple type."""
+
+    name = "value"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Python's numbers, lists and so on; what is none of them is text."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            return value
 
 
 def _make(spec: PreprocessorSpec, image: Path, values: dict[str, Any]) -> tuple[Image, Image]:
@@ -97,7 +122,7 @@ def _make(spec: PreprocessorSpec, image: Path, values: dict[str, Any]) -> tuple[
 
 
 def _option(spec: PreprocessorSpec, name: str, default: Any) -> click.Option:
-    kind = type(default) if type(default) in (int, float, str, bool) else None
+    kind = type(default) if type(default) in (int, float, str, bool) else Literal()
     flag = name.replace("_", "-")
     return click.Option(
         [f"--{flag}/--no-{flag}" if kind is bool else f"--{flag}", name],

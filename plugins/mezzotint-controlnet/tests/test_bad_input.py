@@ -2,13 +2,14 @@
 
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from mezzotint.errors import RequestError
 from mezzotint.testing import fingerprint
-from mezzotint_controlnet import ControlNet, ControlNetUnion
+from mezzotint_controlnet import ControlNet, ControlNetUnion, T2IAdapter
 from mezzotint_controlnet.pictures import open_picture
 from PIL import Image
 from tiny_networks import noise_picture
@@ -163,3 +164,58 @@ def test_a_photo_is_turned_upright(tmp_path):
     exif[0x0112] = 6
     noise_picture(1, (20, 10)).save(tmp_path / "turned.jpg", exif=exif)
     assert open_picture(tmp_path / "turned.jpg").size == (10, 20)
+
+
+def test_a_picture_in_memory_that_cannot_be_read_is_said(refused, picture, tmp_path):
+    whole = tmp_path / "whole.png"
+    picture.save(whole)
+    (tmp_path / "half.png").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    assert "controlnet: image is broken or its file is closed" in refused(Image.open(tmp_path / "half.png"))
+    with Image.open(whole) as closed:
+        pass
+    assert "controlnet: image is broken or its file is closed" in refused(closed)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_depth_map_with_holes_is_refused(refused, value):
+    depth = Image.fromarray(np.full((32, 32), value, np.float32))
+    assert "controlnet: image has pixels that are not finite numbers" in refused(depth)
+
+
+def test_the_first_frame_of_a_phone_photo_is_the_picture(tmp_path):
+    noise_picture(0).save(tmp_path / "photo.mpo", save_all=True, append_images=[noise_picture(1)])
+    photo = (tmp_path / "photo.mpo").rename(tmp_path / "photo.jpg")
+    noise_picture(0).save(tmp_path / "alone.jpg")
+    assert open_picture(photo).tobytes() == open_picture(tmp_path / "alone.jpg").tobytes()
+
+
+def test_premultiplied_grey_is_opened(picture):
+    grey = picture.convert("LA")
+    assert open_picture(grey.convert("La")).tobytes() == open_picture(grey).tobytes()
+
+
+@pytest.mark.parametrize("kind", [ControlNet, T2IAdapter])
+@pytest.mark.parametrize("weight", [float("nan"), float("inf")])
+def test_layer_weights_are_finite(kind, picture, weight):
+    with pytest.raises(RequestError, match="finite number"):
+        kind("edges", picture, layer_weights=[weight] * 5)
+
+
+def test_an_empty_list_is_no_picture():
+    with pytest.raises(RequestError, match="give at least one picture"):
+        ControlNet("edges", [])
+
+
+def test_union_takes_its_pictures_as_text_from_the_command_line():
+    union = ControlNetUnion("union", "{'canny': 'edges.png', 'depth': 'depth.png'}")
+    assert union.image == {"canny": Path("edges.png"), "depth": Path("depth.png")}
+    with pytest.raises(RequestError, match="give a picture for each kind of control"):
+        ControlNetUnion("union", "edges.png")
+
+
+@pytest.mark.parametrize(
+    "text", ["none(low=1)", "canny(low=1, low=2)", "shuffle(seed=-1)", "shuffle(scale=0)"]
+)
+def test_options_of_preprocessors_are_checked(pipe, edges, picture, text):
+    with pytest.raises(RequestError, match=text.partition("(")[0]):
+        pipe("a cat", steps=1, use=[ControlNet(edges, picture, preprocess=text)])

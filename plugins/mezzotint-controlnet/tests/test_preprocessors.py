@@ -152,6 +152,50 @@ def test_the_command_shows_picture_and_map_on_a_sheet(mezzotint, drawing, tmp_pa
     assert Image.open(tmp_path / "sheet.png").size == (2 * 64 + 4, 48)
 
 
+def test_a_sheet_has_a_name_of_its_own(mezzotint, drawing):
+    drawing.save("drawing.png")
+    assert mezzotint("blur", "drawing.png").output.strip() == "drawing-blur.png"
+    assert mezzotint("blur", "drawing.png", "--sheet").output.strip() == "drawing-blur-sheet.png"
+
+
+@pytest.mark.parametrize(
+    ("output", "sentence"),
+    [
+        ("nowhere/map.png", "folder nowhere does not exist; make it first"),
+        ("map.xyz", "map.xyz names no kind of picture; end it in .png"),
+        ("map", "map names no kind of picture; end it in .png"),
+    ],
+)
+def test_where_nothing_can_be_written_is_said(mezzotint, drawing, output, sentence):
+    drawing.save("drawing.png")
+    assert sentence in str(mezzotint("blur", "drawing.png", "-o", output).exception)
+
+
+THIRD_PARTY = """
+from mezzotint import PreprocessorSpec, hookimpl
+from PIL import Image
+
+
+def box(image, *, corners=(1, 2), level=None):
+    assert (corners, level) in [((1, 2), None), ((3, 4), 5)], (corners, level)
+    return image
+
+
+@hookimpl
+def preprocessors():
+    return [PreprocessorSpec("box", box, "A box.")]
+"""
+
+
+def test_options_of_any_type_are_read_as_in_python(mezzotint, drawing, tmp_path):
+    drawing.save("drawing.png")
+    (tmp_path / "third_party.py").write_text(THIRD_PARTY)
+    given = "--plugin", "third_party.py", "box", "drawing.png"
+    assert mezzotint(*given).output.strip() == "drawing-box.png"
+    result = mezzotint(*given, "--corners", "(3, 4)", "--level", "5", "-o", "other.png")
+    assert result.output.strip() == "other.png"
+
+
 def test_help_says_what_each_option_is(mezzotint):
     assert "gradients below" in mezzotint("canny", "--help").output
     assert "no preprocessor named 'cany'; did you mean canny?" in str(mezzotint("cany", "x.png").exception)

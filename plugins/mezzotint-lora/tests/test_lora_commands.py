@@ -256,3 +256,44 @@ def test_a_resized_file_keeps_its_words(file, model, tmp_path):
 def test_writing_into_a_folder_that_is_not_there_makes_it(file, tmp_path):
     write_adapter(tmp_path / "new" / "x.safetensors", read_adapter(file))
     assert (tmp_path / "new" / "x.safetensors").is_file()
+
+
+def test_a_weight_that_is_no_number_is_not_merged(file, model, tmp_path):
+    with pytest.raises(MezzotintError, match="the weight must be a finite number"):
+        call("merge", f"{file}:nan", "-o", tmp_path / "out.safetensors", "-m", model)
+    assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_loras_of_different_models_are_not_merged(pipe, names):
+    def lora(width):
+        return Adapter(
+            {Target("unet", LINEAR): Delta("lora", {"down": torch.ones(2, width), "up": torch.ones(16, 2)})}
+        )
+
+    with pytest.raises(MezzotintError, match=r"\(16, 8\) in one file and \(16, 32\) in another"):
+        merge([lora(32), lora(8)], [1, 1], names=names)
+
+
+def test_a_1x1_convolution_is_merged_however_its_file_shapes_it(pipe, names):
+    def lora(*ones):
+        factors = {"down": torch.ones(2, 8, *ones), "up": torch.ones(8, 2, *ones)}
+        return Adapter({Target("unet", POINTWISE): Delta("lora", factors)})
+
+    (merged,) = merge([lora(1, 1), lora()], [1, 2], names=names).deltas.values()
+    assert merged.tensors["down"].shape == (4, 8, 1, 1)
+    assert torch.equal(
+        merged.tensors["up"].flatten(1) @ merged.tensors["down"].flatten(1), torch.full((8, 8), 6.0)
+    )
+
+
+def test_keys_that_cannot_be_read_are_not_lost_in_a_sum(file, model, tmp_path):
+    tensors = load_file(file) | {"lora_unet_conv_in.oft_blocks": torch.ones(1)}
+    save_file(tensors, tmp_path / "odd.safetensors")
+    with pytest.raises(MezzotintError, match="oft_blocks is OFT"):
+        call("merge", tmp_path / "odd.safetensors", "-o", tmp_path / "out.safetensors", "-m", model)
+
+
+def test_a_model_is_not_written_over_another(file, model, tmp_path):
+    (tmp_path / "out").mkdir()
+    with pytest.raises(MezzotintError, match="a model is never written over another"):
+        call("merge", file, "--into", model, "-o", tmp_path / "out", "--force")

@@ -3,15 +3,19 @@
 import json
 import pickle
 import struct
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from lora_oracle import CONV3, LINEAR, random_lows, unchanged, write_kohya, write_peft
+from lora_oracle import CONV3, LINEAR, random_lows, unchanged, write_kohya, write_peft, write_peft_names
 from mezzotint_lora import LoRA, LoRAError, read_adapter, write_adapter
+from mezzotint_lora.combining import resize
+from mezzotint_lora.decomposing import Keep
+from mezzotint_lora.describing import describe
 from safetensors.torch import load_file, save_file
+from test_lora_removal import KINDS, of_kind
 
 
 class Bomb:
@@ -87,6 +91,89 @@ def test_a_peft_adapter_without_its_configuration(pipe, tmp_path):
     assert "is not valid JSON" in refused(pipe, folder)
     (folder / "adapter_config.json").unlink()
     assert "without it the alpha of this peft adapter is unknown" in refused(pipe, folder)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ({"lora_alpha": float("nan")}, "lora_alpha must be a finite number, not nan"),
+        ({"lora_alpha": "16"}, "lora_alpha must be a finite number, not '16'"),
+        ({"alpha_pattern": {"to_k": None}}, "must be a finite number, not None"),
+        ({"alpha_pattern": [1]}, "alpha_pattern must be an object"),
+        ({"init_lora_weights": "pissa_niter_4"}, "changed the model's own weights too"),
+    ],
+)
+def test_a_configuration_that_would_make_another_change_is_refused(pipe, tmp_path, words, sentence):
+    lows = random_lows(pipe.unet, [LINEAR], [1.0])
+    folder = write_peft(tmp_path / "p", lows)
+    configuration = json.loads((folder / "adapter_config.json").read_text()) | words
+    (folder / "adapter_config.json").write_text(json.dumps(configuration))
+    assert sentence in refused(pipe, folder)
+    one = write_peft_names(tmp_path / "one.safetensors", lows)
+    packed = json.dumps({f"unet.{key}": value for key, value in configuration.items()})
+    save_file(load_file(one), one, metadata={"lora_adapter_metadata": packed})
+    assert sentence in refused(pipe, one)
+
+
+def test_peft_too_reads_a_pissa_as_a_change_of_another_base(tmp_path):
+    from peft import LoraConfig, PeftModel, get_peft_model
+
+    def base():
+        torch.manual_seed(0)
+        return torch.nn.Sequential(torch.nn.Linear(8, 8, bias=False))
+
+    config = LoraConfig(r=2, lora_alpha=2, target_modules=["0"], init_lora_weights="pissa")
+    get_peft_model(base(), config).save_pretrained(tmp_path)
+    tensors = load_file(tmp_path / "adapter_model.safetensors")
+    added = tensors["base_model.model.0.lora_B.weight"] @ tensors["base_model.model.0.lora_A.weight"]
+    merged = PeftModel.from_pretrained(base(), tmp_path).merge_and_unload()[0].weight
+    assert torch.allclose(merged, base()[0].weight, atol=1e-5)
+    assert added.abs().max() > 0.1
+    with pytest.raises(LoRAError, match="path_initial_model_for_weight_conversion"):
+        read_adapter(tmp_path)
+
+
+ODD_SHAPES = [(), (0,), (4,), (0, 32), (2, 0), (32, 32), (1, 1, 1), (2, 3, 3, 3), (1, 1, 1, 1, 1)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_tensor_of_any_shape_gives_a_change_or_a_sentence(pipe, tmp_path, kind):
+    def draw(*shape):
+        return torch.ones(*shape)
+
+    path = tmp_path / "odd.safetensors"
+    for module in (LINEAR, CONV3) if kind != "norm" else ("down_blocks.0.resnets.0.norm1",):
+        stem = f"lora_unet_{module.replace('.', '_')}"
+        tensors = of_kind(kind, draw, *pipe.unet.get_submodule(module).weight.shape)
+        for name in tensors:
+            for shape in ODD_SHAPES:
+                odd = {**tensors, name: torch.ones(shape), "alpha": torch.tensor(1.0)}
+                save_file({f"{stem}.{key}": tensor for key, tensor in odd.items()}, path)
+                adapter = read_adapter(path)
+                describe(path, adapter)
+                with suppress(LoRAError):
+                    resize(adapter, Keep(1))
+                with suppress(LoRAError), pipe.using(LoRA(path)):
+                    pass
+
+
+def test_numbers_of_eight_bits_are_read_and_complex_ones_refused(pipe, good):
+    tensors = load_file(good)
+    save_file({key: tensor.to(torch.float8_e4m3fn) for key, tensor in tensors.items()}, good)
+    with pipe.using(LoRA(good)):
+        pass
+    broken = {key: tensor * float("nan") for key, tensor in tensors.items()}
+    save_file({key: tensor.to(torch.float8_e4m3fn) for key, tensor in broken.items()}, good)
+    assert "holds NaN" in refused(pipe, good)
+    save_file({key: tensor.to(torch.complex64) for key, tensor in tensors.items()}, good)
+    assert "holds complex numbers" in refused(pipe, good)
+
+
+def test_a_magnitude_without_a_direction_is_refused(pipe, tmp_path):
+    stem = f"lora_unet_{LINEAR.replace('.', '_')}"
+    tensors = {f"{stem}.diff": torch.ones(16, 32), f"{stem}.dora_scale": torch.ones(16, 1)}
+    save_file(tensors, tmp_path / "a.safetensors")
+    assert "which has no direction" in refused(pipe, tmp_path / "a.safetensors")
 
 
 def test_a_folder_without_a_lora(pipe, tmp_path):

@@ -136,6 +136,23 @@ def test_a_schedule_changes_the_weight_at_each_step(pipe, lora, schedule, factor
         assert torch.allclose(matrix, base + 0.8 * factor * changes[LINEAR], atol=1e-5)
 
 
+class Versions(Extension, name="versions"):
+    """What extensions that keep something of a weight look at to see whether it changed."""
+
+    @hookimpl
+    def unet_output(self, run):
+        run.state(self, list).append(run.pipe.unet.get_submodule(LINEAR).weight._version)
+        run.publish(self, seen=run.state(self, list))
+
+
+def test_others_can_see_that_a_schedule_changed_a_weight(pipe, lora):
+    path, changes = lora(paths=[LINEAR])
+    save_file({f"lora_unet_{LINEAR.replace('.', '_')}.diff": changes[LINEAR].contiguous()}, path)
+    use = [LoRA(path, schedule=[(0, 1), (0.5, 1), (0.5, 0)]), Versions()]
+    first, second, third, fourth = pipe("a", steps=4, seed=1, use=use).outputs["versions"]["seen"]
+    assert first == second != third == fourth
+
+
 class Half(Extension, name="half"):
     """The U-Net in bfloat16 for a run, as extensions for speed do it: after `lora`, on what they find."""
 
@@ -193,6 +210,8 @@ def test_a_schedule_begins_again_with_each_run(pipe, lora):
         ({"weight": float("nan")}, "finite"),
         ({"schedule": [(0.5, 1), (0.2, 0)]}, "fractions must not fall"),
         ({"schedule": [(2, 1)]}, "from 0 .start. to 1 .end."),
+        ({"schedule": [(0, float("inf"))]}, "factors must be finite numbers"),
+        ({"blocks": {"mid": float("nan")}}, "finite"),
         ({"schedule": [(0, 1)], "fuse": True}, "fuse keeps the weights as they are for all steps"),
         ({"wieght": 1}, "did you mean weight"),
         ({"swap_rank": -1}, "greater than or equal to 0"),

@@ -19,7 +19,7 @@ SIGNS = "()[]:|\\"
 MAX_DEPTH = 100
 _CLOSING = {"(": ")", "[": "]"}
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)")
-_LIKE_A_NUMBER = re.compile(r"[+-]?\.?\d[^\s,]*|[+-]?(nan|inf|infinity)", re.IGNORECASE)
+_LIKE_A_NUMBER = re.compile(r"[+-]?\.?\d[^\s,]*|[+-]?\d*,\d+|[+-]?(nan|inf|infinity)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

@@ -40,11 +40,12 @@ class Prompts:
         """Embeddings (prompts, tokens, dim) at the first step; prompts of others must not change over the steps."""
         steps = self._run.request.steps
         count = self._chunk_count(steps)
-        for name, texts in self._texts.items():
-            if list(texts) == list(prompts):
-                variants = self._variants(name, 1, steps)
-                self._first[name] = (variants, count)
-                return self._encode(variants, count)
+        # The prompt and the negative prompt may be the same text.
+        own = [name for name, texts in self._texts.items() if list(texts) == list(prompts)]
+        if own:
+            variants = self._variants(own[0], 1, steps)
+            self._first |= dict.fromkeys(own, (variants, count))
+            return self._encode(variants, count)
         trees = [parse(text) for text in prompts]
         for text, tree in zip(prompts, trees, strict=True):
             if changes(tree):

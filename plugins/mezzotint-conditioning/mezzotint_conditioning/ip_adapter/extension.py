@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 from mezzotint import AttentionTokens, Extension, Field, hookimpl
 from mezzotint.errors import RequestError
 from mezzotint.hooks.blocks import match
-from pydantic import model_validator
+from pydantic import FiniteFloat, model_validator
 
 from ..pictures import Pictures, open_picture
 from ..recorded_files import digests
@@ -40,7 +40,7 @@ class IPAdapter(Extension, name="ip-adapter"):
     encoder: Path | None = Field(
         None, description="folder of the CLIP image encoder; default: image_encoder beside the file"
     )
-    scales: Mapping[str, float] = Field(
+    scales: Mapping[str, FiniteFloat] = Field(
         default_factory=dict,
         description="factor for each block by pattern, such as up.0 or mid; blocks that none names are left out",
     )
@@ -49,6 +49,8 @@ class IPAdapter(Extension, name="ip-adapter"):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if not self.image:
+            raise ValueError("give at least one image")
         if self.start >= self.end:
             raise ValueError(f"start {self.start:g} is not before end {self.end:g}, so it would never act")
         if self.mask is not None and len(self.mask) not in (1, len(self.image)):
@@ -69,6 +71,9 @@ class IPAdapter(Extension, name="ip-adapter"):
         """Open the files before anything runs; the U-Net itself is not changed."""
         self._weights(pipe)
         self._image_encoder(pipe)
+        for what, pictures in (("image", self.image), ("mask", self.mask or ())):
+            for each in pictures:
+                open_picture(each, what)
         yield
 
     @hookimpl(at=lambda self: self.patterns())

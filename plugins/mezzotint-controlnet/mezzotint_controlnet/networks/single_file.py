@@ -157,7 +157,7 @@ def _bare(shape: tuple[int, ...]) -> tuple[int, ...]:
 def _fill(network: Any, path: Path, stored: Mapping[str, str], dtype: torch.dtype) -> Any:
     from safetensors import safe_open
 
-    network = network.to_empty(device="cpu").to(dtype)
+    network = network.to_empty(device="cpu")
     with safe_open(path, framework="pt") as file:
         tensors = {
             name: file.get_tensor(key).reshape(network.get_parameter(name).shape).to(dtype)

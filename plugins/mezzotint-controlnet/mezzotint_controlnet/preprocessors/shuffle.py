@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mezzotint.errors import RequestError
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -19,6 +21,10 @@ def shuffle(image: Image, *, seed: int = 0, scale: int = 256) -> Image:
     import numpy as np
     from PIL import Image
 
+    if seed < 0 or scale < 1:
+        raise RequestError(
+            f"shuffle: seed must be at least 0 and scale at least 1, got seed={seed}, scale={scale}"
+        )
     random = np.random.default_rng(seed)
     width, height = image.size
     across = _smooth(random, width, height, scale) * (width - 1)
@@ -32,7 +38,7 @@ def _smooth(random: Any, width: int, height: int, scale: int) -> Any:
     import cv2
     import numpy as np
 
-    cells = max(2, round(512 / max(1, scale)) + 1)
+    cells = max(2, round(512 / scale) + 1)
     noise = cv2.resize(
         random.random((cells, cells), np.float32), (width, height), interpolation=cv2.INTER_CUBIC
     )

@@ -346,9 +346,12 @@ def test_a_second_training_in_a_process_has_no_targets_of_the_first(pipe):
 
 
 def test_loss_on_one_picture_falls(pipe, pictures, tmp_path):
-    chosen = settings(
-        steps=120, rank=8, targets="all", learning_rate=3e-2, prediction_type="sample", batch_size=4
-    )
+    half = pipe.vae.config.latent_channels
+    with torch.no_grad():
+        # A random VAE says that a picture may be anything, so there would be nothing to learn.
+        pipe.vae.quant_conv.weight[half:] = 0
+        pipe.vae.quant_conv.bias[half:] = -20
+    chosen = settings(steps=80, rank=8, targets="all", learning_rate=3e-2, prediction_type="sample")
     result = train_lora(pipe, pictures((32, 32)), tmp_path / "a.safetensors", chosen, quiet=True)
     losses = [loss for _, loss in result.losses]
     assert sum(losses[-3:]) < 0.6 * sum(losses[:3])

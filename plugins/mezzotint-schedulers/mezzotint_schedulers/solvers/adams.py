@@ -5,6 +5,7 @@ import math
 from mezzotint.scheduling import Step, solver
 
 from .lagrange import lagrange_weights
+from .option_range import within
 
 
 @solver(
@@ -17,7 +18,7 @@ from .lagrange import lagrange_weights
 )
 def lms(s: Step):
     """Linear multistep: slopes interpolated in σ."""
-    past = _past(s, s.options.order)
+    past = _past(s, within(s, "order", 1, 4))
     weights = lagrange_weights([s.sigma, *(p.sigma for p in past)], s.sigma, s.sigma_next)
     return s.x + _dot(weights, s, past)
 
@@ -32,7 +33,7 @@ def lms(s: Step):
 )
 def deis(s: Step):
     """DEIS: slopes interpolated in log σ."""
-    order = s.options.order
+    order = within(s, "order", 1, 3)
     if s.options.lower_order_final and s.steps < 15:
         order = min(order, s.steps - s.index)
     if s.sigma_next == 0:
@@ -56,7 +57,7 @@ _IPNDM = ((1.0,), (3 / 2, -1 / 2), (23 / 12, -16 / 12, 5 / 12), (55 / 24, -59 / 
 )
 def ipndm(s: Step):
     """iPNDM: the weights of equal steps whatever the steps are; of higher order only where they are equal."""
-    past = _past(s, s.options.order)
+    past = _past(s, within(s, "order", 1, 4))
     weights = [(s.sigma_next - s.sigma) * weight for weight in _IPNDM[len(past)]]
     return s.x + _dot(weights, s, past)
 

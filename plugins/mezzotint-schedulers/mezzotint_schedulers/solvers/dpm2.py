@@ -5,6 +5,7 @@ import math
 from mezzotint.scheduling import Step, solver
 
 from .ancestral import ancestral_split
+from .option_range import within
 
 
 @solver(
@@ -31,7 +32,7 @@ def dpm2(s: Step):
 )
 def dpm2_ancestral(s: Step):
     """Midpoint method down past the target, then fresh noise up to it."""
-    down, up = ancestral_split(s.sigma, s.sigma_next, s.options.eta)
+    down, up = ancestral_split(s.sigma, s.sigma_next, within(s, "eta", 0))
     x = _midpoint(s, down)
     return x + s.options.s_noise * up * s.noise() if up > 0 else x
 

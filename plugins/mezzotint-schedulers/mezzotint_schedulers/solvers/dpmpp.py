@@ -5,6 +5,7 @@ import math
 from mezzotint.scheduling import Step, solver
 
 from .ancestral import ancestral_split
+from .option_range import within
 
 
 @solver(
@@ -35,7 +36,7 @@ def dpmpp_2m(s: Step):
 )
 def dpmpp_2s_ancestral(s: Step):
     """DPM-Solver++ (2S) down past the target, then fresh noise up to it."""
-    down, up = ancestral_split(s.sigma, s.sigma_next, s.options.eta)
+    down, up = ancestral_split(s.sigma, s.sigma_next, within(s, "eta", 0))
     if down == 0:
         return s.denoised
     middle = math.sqrt(s.sigma * down)

@@ -9,6 +9,7 @@ import math
 from mezzotint.scheduling import Step, solver
 
 from .ancestral import ancestral_split
+from .option_range import one_of, within
 
 
 @solver(
@@ -26,12 +27,13 @@ def dpmpp_sde(s: Step):
     """DPM-Solver++ (2S) on the SDE, each of the two stages with its ancestral noise."""
     if s.sigma_next == 0:
         return s.denoised
-    middle = s.sigma * math.exp(-s.options.r * s.h)
-    down_middle, up_middle = ancestral_split(s.sigma, middle, s.options.eta)
+    r = within(s, "r", 1e-3, 1)
+    middle = s.sigma * math.exp(-r * s.h)
+    down_middle, up_middle = ancestral_split(s.sigma, middle, within(s, "eta", 0))
     first = _scaled_noise(s, 1.0, 0)
     x = s.denoised + down_middle / s.sigma * (s.x - s.denoised) + up_middle * first
 
-    mixed = s.denoised + (s.denoise(x, middle) - s.denoised) / (2 * s.options.r)
+    mixed = s.denoised + (s.denoise(x, middle) - s.denoised) / (2 * r)
     down, up = ancestral_split(s.sigma, s.sigma_next, s.options.eta)
     x = mixed + down / s.sigma * (s.x - mixed)
     # The noise of the whole step contains that of its first part, as increments of one Brownian motion do.
@@ -53,7 +55,7 @@ def seeds_2(s: Step):
     """SEEDS-2: two stages, the noise of the second continues that of the first."""
     if s.sigma_next == 0:
         return s.denoised
-    eta, r, h = s.options.eta, s.options.r, s.h
+    eta, r, h = within(s, "eta", 0), within(s, "r", 1e-3, 1), s.h
     middle = s.sigma * math.exp(-r * h)
     first = _scaled_noise(s, _deviation(r * h, eta), 0)
     x = _decay(s.x, s.denoised, r * h, eta) + middle * first
@@ -78,7 +80,7 @@ def seeds_2(s: Step):
 def dpmpp_2m_sde(s: Step):
     """DPM-Solver++ (2M) on the SDE."""
     plain = s.is_last and s.options.lower_order_final and s.steps < 15
-    x = _decay(s.x, s.denoised, s.h, s.options.eta)
+    x = _decay(s.x, s.denoised, s.h, within(s, "eta", 0))
     if s.sigma_next > 0 and s.history and not plain:
         x = x + _linear_weight(s) * _slope(s.denoised, s.half_log_snr, s.history[-1], s.h)
     return x + _noise(s)
@@ -100,7 +102,7 @@ def dpmpp_3m_sde(s: Step):
     k-diffusion and diffusers give the second difference half of its weight, which makes the method second
     order; `curvature=0.5` does as they do. With eta = 0 it is of third order here.
     """
-    x = _decay(s.x, s.denoised, s.h, s.options.eta)
+    x = _decay(s.x, s.denoised, s.h, within(s, "eta", 0))
     if s.sigma_next > 0 and s.history:
         phi_2 = _phi_2(s.h * (1 + s.options.eta))
         slope = _slope(s.denoised, s.half_log_snr, s.history[-1], s.h)
@@ -146,4 +148,4 @@ def _phi_2(h: float) -> float:
 
 def _linear_weight(s: Step) -> float:
     h = s.h * (1 + s.options.eta)
-    return _phi_2(h) if s.options.solver_type == "heun" else -math.expm1(-h) / 2
+    return _phi_2(h) if one_of(s, "solver_type", "midpoint", "heun") == "heun" else -math.expm1(-h) / 2

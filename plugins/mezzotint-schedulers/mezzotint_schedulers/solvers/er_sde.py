@@ -5,6 +5,7 @@ import math
 from mezzotint.scheduling import Step, solver
 
 from .lagrange import lagrange_weights
+from .option_range import one_of, within
 
 
 @solver(
@@ -21,10 +22,10 @@ def er_sde(s: Step):
     """ER-SDE: noise strength by a scale function φ(σ); φ(σ) = σ (`scale="ode"`) has none."""
     if s.sigma_next == 0:
         return s.denoised
-    phi, sigma, target = _SCALES[s.options.scale], s.sigma, s.sigma_next
+    phi, sigma, target = _SCALES[one_of(s, "scale", *_SCALES)], s.sigma, s.sigma_next
     ratio = phi(target) / phi(sigma)
     x = ratio * s.x + (1 - ratio) * s.denoised
-    nodes = [s, *reversed(s.history)][: s.options.order]
+    nodes = [s, *reversed(s.history)][: within(s, "order", 1, 3)]
     if len(nodes) > 1:
         slope = _slope(nodes[0], nodes[1])
         if len(nodes) > 2:

@@ -3,6 +3,7 @@
 from mezzotint.scheduling import Step, solver
 
 from .ancestral import ancestral_split
+from .option_range import within
 
 
 @solver("euler", accuracy_order=1, start="spacing", paper="Karras et al. 2022, algorithm 1 without lines 6-8")
@@ -39,7 +40,7 @@ def euler_cfg_pp(s: Step):
 )
 def euler_ancestral_cfg_pp(s: Step):
     """CFG++ down past the target, then fresh noise up to it."""
-    down, up = ancestral_split(s.sigma, s.sigma_next, s.options.eta)
+    down, up = ancestral_split(s.sigma, s.sigma_next, within(s, "eta", 0))
     x = s.denoised + down / s.sigma * (s.x - s.uncond_denoised)
     return x + s.options.s_noise * up * s.noise() if up > 0 else x
 
@@ -55,6 +56,6 @@ def euler_ancestral_cfg_pp(s: Step):
 )
 def euler_ancestral(s: Step):
     """Euler down past the target, then fresh noise up to it."""
-    down, up = ancestral_split(s.sigma, s.sigma_next, s.options.eta)
+    down, up = ancestral_split(s.sigma, s.sigma_next, within(s, "eta", 0))
     x = s.euler(down)
     return x + s.options.s_noise * up * s.noise() if up > 0 else x

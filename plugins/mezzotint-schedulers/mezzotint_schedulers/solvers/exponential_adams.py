@@ -5,6 +5,7 @@ import math
 from mezzotint.scheduling import Step, solver
 
 from .lagrange import lagrange_weights
+from .option_range import within
 
 
 @solver(
@@ -41,7 +42,7 @@ def sa_solver(s: Step):
     it costs no evaluation; 0 leaves it out. It keeps the noise of the step that it corrects.
     """
     x = s.x
-    if s.history and s.options.corrector_order:
+    if within(s, "corrector_order", 0, 4) and s.history:
         last = s.history[-1]
         nodes = [s, *s.history[::-1]][: s.options.corrector_order]
         h = s.half_log_snr - last.half_log_snr
@@ -50,7 +51,7 @@ def sa_solver(s: Step):
         x = drift + _integral(last, nodes, s.half_log_snr, tau) + last.carry["noise"]
     if s.sigma_next == 0:
         return s.denoised
-    order = s.options.predictor_order
+    order = within(s, "predictor_order", 1, 4)
     if s.options.lower_order_final:
         order = min(order, s.steps - s.index)
     tau = _tau(s, s.sigma)
@@ -64,7 +65,7 @@ def sa_solver(s: Step):
 
 
 def _tau(s: Step, sigma: float) -> float:
-    return s.options.tau if s.options.tau_sigma_low <= sigma <= s.options.tau_sigma_high else 0.0
+    return within(s, "tau", 0) if s.options.tau_sigma_low <= sigma <= s.options.tau_sigma_high else 0.0
 
 
 def _integral(start, nodes, end: float, tau: float):

@@ -6,6 +6,8 @@ from itertools import pairwise
 
 from mezzotint.scheduling import Step, solver
 
+from .option_range import within
+
 
 @solver("heun", accuracy_order=2, evals_per_step=2, start="spacing", paper="Karras et al. 2022, algorithm 1")
 def heun(s: Step):
@@ -36,8 +38,9 @@ def restart(s: Step):
     x = heun.function(s)
     if not s.sigma_next <= s.options.sigma_low < s.sigma or s.sigma_next == 0:
         return x
-    levels = _karras(s.options.sigma_high, s.sigma_next, s.options.substeps, s.options.rho)
-    for repeat in range(s.options.repeats):
+    high = within(s, "sigma_high", s.options.sigma_low)
+    levels = _karras(high, s.sigma_next, within(s, "substeps", 1), s.options.rho)
+    for repeat in range(within(s, "repeats", 0)):
         x = x + math.sqrt(levels[0] ** 2 - s.sigma_next**2) * s.noise(repeat)
         for sigma, sigma_next in pairwise(levels):
             denoised = s.denoise(x, sigma)

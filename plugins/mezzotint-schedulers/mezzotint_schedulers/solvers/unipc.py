@@ -4,6 +4,8 @@ import math
 
 from mezzotint.scheduling import Step, solver
 
+from .option_range import one_of, within
+
 
 @solver(
     "unipc",
@@ -27,8 +29,8 @@ def unipc(s: Step):
 
 def _order(s: Step, index: int) -> int:
     """Order of the step of this index; the number of steps behind it limits it by the length of `nodes`."""
-    remaining = s.steps - index if s.options.lower_order_final else s.options.order
-    return min(s.options.order, remaining)
+    order = within(s, "order", 1, 3)
+    return min(order, s.steps - index) if s.options.lower_order_final else order
 
 
 def _unified(s: Step, x, nodes, target: float, at_target):
@@ -48,7 +50,7 @@ def _unified(s: Step, x, nodes, target: float, at_target):
     if not r:
         return plain
     # B(h) of the two variants, for data prediction; both give the same order (section 3.1).
-    b_h = -h if s.options.solver_type == "bh1" else math.expm1(-h)
+    b_h = -h if one_of(s, "solver_type", "bh1", "bh2") == "bh1" else math.expm1(-h)
     phi, values = math.expm1(-h) / -h - 1, []
     for k in range(1, len(r) + 1):
         values.append(phi * math.factorial(k) / b_h)

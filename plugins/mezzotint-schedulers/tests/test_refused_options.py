@@ -1,0 +1,53 @@
+import pytest
+from mezzotint.errors import RequestError
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("unipc", {"solver_type": "bh9"}, "option 'solver_type' is 'bh9'; there are bh1, bh2"),
+        ("unipc", {"order": 4}, r"option 'order' is 4; it must be in 1 … 3"),
+        ("lms", {"order": 0}, r"option 'order' is 0; it must be in 1 … 4"),
+        ("ipndm", {"order": 5}, r"option 'order' is 5; it must be in 1 … 4"),
+        ("deis", {"order": -1}, r"option 'order' is -1; it must be in 1 … 3"),
+        ("er-sde", {"order": 4}, r"option 'order' is 4; it must be in 1 … 3"),
+        ("er-sde", {"scale": "linear"}, "option 'scale' is 'linear'; there are er-sde-5, ode"),
+        ("sa-solver", {"predictor_order": 0}, r"option 'predictor_order' is 0; it must be in 1 … 4"),
+        ("sa-solver", {"tau": -1.0}, r"option 'tau' is -1.0; it must be at least 0"),
+        ("dpmpp-2m-sde", {"solver_type": "bh2"}, "option 'solver_type' is 'bh2'; there are midpoint, heun"),
+        ("dpmpp-sde", {"r": 0.0}, r"option 'r' is 0.0; it must be in 0.001 … 1"),
+        ("seeds-2", {"r": 2.0}, r"option 'r' is 2.0; it must be in 0.001 … 1"),
+        ("restart", {"sigma_low": 3.0}, r"option 'sigma_high' is 2.0; it must be at least 3"),
+        ("restart", {"substeps": 0}, r"option 'substeps' is 0; it must be at least 1"),
+        ("restart", {"repeats": -1}, r"option 'repeats' is -1; it must be at least 0"),
+    ],
+)
+def test_an_option_out_of_range_is_refused_before_the_run(make, name, options, message):
+    scheduler = make(name, "karras", **options)
+    with pytest.raises(RequestError, match=message):
+        scheduler.set_timesteps(20)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ddim",
+        "euler-ancestral",
+        "dpm2-ancestral",
+        "dpmpp-2s-ancestral",
+        "dpmpp-sde",
+        "dpmpp-2m-sde",
+        "seeds-2",
+    ],
+)
+@pytest.mark.parametrize("eta", [-1.0, float("nan")])
+def test_noise_of_negative_strength_is_refused(make, name, eta):
+    with pytest.raises(RequestError, match="option 'eta' is .*; it must be at least 0"):
+        make(name, "karras", eta=eta).set_timesteps(4)
+
+
+def test_restart_runs_in_as_few_steps_as_there_are(make, run):
+    for steps, evaluations in ((1, 1), (2, 2 + 6 + 1), (3, 2 + 2 + 6 + 1)):
+        scheduler = make("restart", "karras", substeps=3)
+        assert run(scheduler, steps).isfinite().all()
+        assert len(scheduler.timesteps) == evaluations
