@@ -154,7 +154,7 @@ def test_a_solver_cannot_write_its_options(make):
         s.options.gain = 2.0
         return s.x
 
-    with pytest.raises(AttributeError, match="a solver cannot change its option 'gain'"):
+    with pytest.raises(PluginError, match="solver 'writes' .* a solver cannot change its option 'gain'"):
         make(writes).set_timesteps(2)
 
 

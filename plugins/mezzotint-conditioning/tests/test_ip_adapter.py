@@ -224,8 +224,8 @@ def test_pictures_are_checked_before_step_0(pipe, adapters, tmp_path):
     with pytest.raises(RequestError, match="mask .*absent.png is missing"):
         our_latents(pipe, [IPAdapter(file, picture(1), mask=tmp_path / "absent.png")])
     done = []
+    late = IPAdapter(file, tmp_path / "text.png", start=0.6)
     with pytest.raises(RequestError, match="image .*text.png is not a picture"):
-        late = IPAdapter(file, tmp_path / "text.png", start=0.6)
         pipe("a cat", steps=STEPS, seed=SEED, use=[late], on_step=done.append)
     assert not done
     with pytest.raises(RequestError, match="option 'image'.*give a picture file or a PIL image, not int"):

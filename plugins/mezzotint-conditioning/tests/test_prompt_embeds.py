@@ -137,6 +137,10 @@ def test_schedules_that_cannot_be_meant_are_refused():
         PromptSchedule({1.0: "a"})
     with pytest.raises(RequestError, match="give at least one prompt"):
         PromptSchedule({})
+    with pytest.raises(
+        RequestError, match=r"""give fractions with their prompts, such as \{"0.5": "a wolf"\}"""
+    ):
+        PromptSchedule("0.5=a ghost")
 
 
 def test_the_chain_is_embeddings_then_schedule_then_blend(pipe):

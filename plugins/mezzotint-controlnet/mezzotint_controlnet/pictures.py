@@ -61,6 +61,8 @@ def open_picture(value: Any, what: str = "image") -> Image:
         try:
             _check(value, what)
             value.load()
+        except AssertionError:  # Pillow's, where the file of a picture not yet read is closed.
+            raise RequestError(f"{what} is broken or its file is closed; open it again") from None
         except (OSError, SyntaxError, ValueError, EOFError) as error:
             raise RequestError(f"{what} is broken or its file is closed: {error}") from None
         return _to_rgb(ImageOps.exif_transpose(value), what)

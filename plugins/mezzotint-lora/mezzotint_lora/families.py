@@ -107,7 +107,7 @@ def _text_width(module: str, kind: str, tensors: Mapping[str, Any]) -> int | Non
         return int(tensors["down"].shape[1])
     if kind == "loha" and "t1" not in tensors:
         return int(tensors["w1_b"].shape[1])
-    if kind == "full" and "weight" in tensors:
+    if kind == "full" and "weight" in tensors and tensors["weight"].ndim > 1:
         return int(tensors["weight"].shape[1])
     return None
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from torch.autograd.graph import increment_version
 from torch.nn.functional import conv2d, linear, pad
 
 from .adapter import Delta
@@ -156,6 +157,8 @@ class AdaptedLayer:
             parameter.copy_(new)
         if self._is_shadowing and self._beside is not None:
             self._beside.set_factors(*self._factors(beside, self._beside.down.dtype))
+            # Its bits are the same, but who keeps what the layer computed must see that it computes something else.
+            increment_version(self.module.weight)
 
     def _sorted(self) -> tuple[list[Part], list[Part]]:
         """Those beside the weight and those in it."""

@@ -137,7 +137,7 @@ def test_a_schedule_changes_the_weight_at_each_step(pipe, lora, schedule, factor
 
 
 class Versions(Extension, name="versions"):
-    """What extensions that keep something of a weight look at to see whether it changed."""
+    """What extensions that keep what a layer computed look at to see whether it still does."""
 
     @hookimpl
     def unet_output(self, run):
@@ -145,9 +145,11 @@ class Versions(Extension, name="versions"):
         run.publish(self, seen=run.state(self, list))
 
 
-def test_others_can_see_that_a_schedule_changed_a_weight(pipe, lora):
+@pytest.mark.parametrize("kind", ["lora", "full"])
+def test_others_can_see_that_a_schedule_changed_a_layer(pipe, lora, kind):
     path, changes = lora(paths=[LINEAR])
-    save_file({f"lora_unet_{LINEAR.replace('.', '_')}.diff": changes[LINEAR].contiguous()}, path)
+    if kind == "full":
+        save_file({f"lora_unet_{LINEAR.replace('.', '_')}.diff": changes[LINEAR].contiguous()}, path)
     use = [LoRA(path, schedule=[(0, 1), (0.5, 1), (0.5, 0)]), Versions()]
     first, second, third, fourth = pipe("a", steps=4, seed=1, use=use).outputs["versions"]["seen"]
     assert first == second != third == fourth
