@@ -77,8 +77,15 @@ def option_errors(owner: str, fields: Iterable[str], error: ValidationError) -> 
         elif problem["type"] == "missing":
             parts.append(f"option {where!r} is required")
         else:
-            got = f", got {problem['input']!r}" if problem["type"] != "value_error" else ""
-            message = f"{problem['msg'][:1].lower()}{problem['msg'][1:]}{got}"
+            got = f", got {_short(problem['input'])}" if problem["type"] != "value_error" else ""
+            text = problem["msg"].removeprefix("Value error, ")
+            message = f"{text[:1].lower()}{text[1:]}{got}"
             # What is wrong between several options has no place of its own.
             parts.append(f"option {where!r}: {message}" if where else message)
     return f"{owner}: " + "; ".join(parts)
+
+
+def _short(value: object) -> str:
+    """A value as it was written, or its kind where that would fill the screen (a network, a picture)."""
+    shown = repr(value)
+    return shown if len(shown) <= 200 and "\n" not in shown else f"an object of {type(value).__qualname__}"

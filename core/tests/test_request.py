@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import mezzotint
 import pytest
+import torch
 from mezzotint import RunDefaults
 from mezzotint.errors import RequestError
 from mezzotint.pipeline.request import resolve
@@ -73,3 +75,11 @@ def test_numbers_of_numpy_are_numbers():
     request = resolve("a", steps=np.int64(3), guidance=np.float32(2.5), seed=np.int32(7), **MODEL)
     assert (request.steps, request.guidance, request.seed) == (3, 2.5, 7)
     assert type(request.steps) is int
+
+
+def test_latents_that_are_not_finite_are_said_instead_of_drawn(tiny_model):
+    pipe = mezzotint.load(tiny_model)
+    with torch.no_grad():
+        pipe.unet.conv_out.bias.fill_(float("nan"))
+    with pytest.raises(RequestError, match="not finite at the end of the run"):
+        pipe("ghost", steps=1, seed=1)

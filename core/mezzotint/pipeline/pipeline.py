@@ -263,6 +263,7 @@ class Pipeline:
             stack.enter_context(attached(self.unet, calls, run))
             latents = denoise(run, calls, self._stepper(on_step))
             latents = calls.latents(latents, run)
+            _refuse_not_finite(latents)
             images = calls.images(self._decode(latents, run), run)
         recipe = describe_run(self, request, plan, run.scheduler)
         return Result(images, latents, recipe, plan, clock(), run.outputs)
@@ -339,3 +340,12 @@ class Pipeline:
     def _preview(self, latents: Tensor) -> list[Image]:
         latent_to_rgb = self.resource("latent to RGB", lambda: fit_latent_to_rgb(self.vae))
         return preview_images(latents, latent_to_rgb, self.vae_scale_factor)
+
+
+def _refuse_not_finite(latents: Tensor) -> None:
+    """A picture of NaN is black, and says nothing about why."""
+    if not torch.isfinite(latents).all():
+        raise RequestError(
+            "the latents are not finite at the end of the run: weights hold NaN, a scale is far too large, or the "
+            "model overflows in float16 (try dtype='float32')"
+        )

@@ -195,6 +195,7 @@ def test_pag_with_a_low_rank_addition_is_that_of_diffusers(pipe, stock):
         ([SkipScale(blocks="down.0")], "no skip connection enters down.0"),
         ([SkipScale(blocks="up.7")], "skip-scale .* matches no place"),
         ([PAG(layers="mid.**.attn3")], "pag .* matches no place"),
+        ([PAG(layers="mid.**.attn2")], "pag: mid.*attn2 attends to the text; name layers of self-attention"),
     ],
 )
 def test_what_cannot_be_combined_is_refused_by_name(pipe, extensions, sentence):

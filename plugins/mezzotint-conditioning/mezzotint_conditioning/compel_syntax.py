@@ -31,6 +31,7 @@ class CompelPrompts:
             dtype_for_device_getter=lambda device: pipe.text_encoder.dtype,
         )
         self._encoded: dict[str, Tensor] = {}
+        self._parsed: dict[str, Any] = {}
         texts = dict.fromkeys((*run.request.prompts, *run.request.negatives))
         self._tokens = max(self._row(text).shape[1] for text in texts)
 
@@ -59,7 +60,7 @@ class CompelPrompts:
 
     def _weighted(self, text: str) -> Tensor:
         try:
-            parsed = self._compel.parse_prompt_string(text)
+            parsed = self._parse(text)
             if any(getattr(prompt, "wants_cross_attention_control", False) for prompt in parsed.prompts):
                 raise RequestError(f"prompt {text!r} uses .swap(), which compel does not carry out")
             embeddings: Tensor = self._compel.build_conditioning_tensor_for_conjunction(parsed)[0]
@@ -70,10 +71,16 @@ class CompelPrompts:
         embeddings = embeddings if embeddings.dim() == 3 else embeddings[None]
         return embeddings.to(self._run.pipe.text_encoder.dtype)
 
+    def _parse(self, text: str) -> Any:
+        # Once for each text: compel's parser takes seconds for a few hundred words.
+        if text not in self._parsed:
+            self._parsed[text] = self._compel.parse_prompt_string(text)
+        return self._parsed[text]
+
     def _is_plain(self, text: str) -> bool:
         """Whether compel sees nothing but the text itself, and it fits."""
         try:
-            prompts: list[Any] = self._compel.parse_prompt_string(text).prompts
+            prompts: list[Any] = self._parse(text).prompts
         except Exception:
             return False
         fragments = [] if len(prompts) != 1 else list(getattr(prompts[0], "children", []))

@@ -165,6 +165,14 @@ def test_what_compel_cannot_do_is_one_sentence(pipe, unchanged, prompt, message)
         pipe(prompt, steps=1, use=[COMPEL])
 
 
+def test_compel_reads_each_prompt_once_as_it_is_slow(pipe, monkeypatch):
+    read = []
+    parse = Compel.parse_prompt_string
+    monkeypatch.setattr(Compel, "parse_prompt_string", lambda self, text: (read.append(text), parse(text))[1])
+    told(pipe, "a very++ long prompt about dogs", [COMPEL], negative="bad--")
+    assert sorted(read) == ["a very++ long prompt about dogs", "bad--"]
+
+
 def test_a_prompt_of_another_extension_cannot_change_over_the_steps(pipe):
     from mezzotint_conditioning import PromptSchedule
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mezzotint import BlockOutput, Extension, Field, hookimpl
 
 from .deep_blocks import EVERYTHING, deep_blocks
-from .reuse import Evaluation, Reuse, relative_change
+from .reuse import Evaluation, Passes, Reuse, passes_of, relative_change
 
 if TYPE_CHECKING:
     from mezzotint import Block, Run
@@ -18,17 +18,28 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class Change:
-    """How much the U-Net's output changes with its input, as measured at complete steps."""
+    """How much the U-Net's output changes with its input, as measured at complete steps with the same passes."""
 
-    reuse: Reuse
     entered: Tensor | None = None
     """What entered the U-Net's blocks at the last step, complete or not."""
     predicted: float = 0.0
     """Sum of the predicted relative changes of the output since the last complete step."""
     rate: float | None = None
     """Relative change of the output over that of the input between the last two complete steps."""
-    inputs: tuple[Tensor, ...] = ()
-    output: Tensor | None = None
+    measured: tuple[Tensor, Tensor] | None = None
+    """Input and output of the last complete step."""
+
+
+@dataclass(eq=False)
+class Changes:
+    """What one run has kept and measured; a second look within a step is measured apart from the step."""
+
+    reuse: Reuse
+    of_passes: dict[Passes, Change] = field(default_factory=dict)
+
+    def now(self, run: Run) -> Change:
+        """For the evaluation that is under way."""
+        return self.of_passes.setdefault(passes_of(run), Change())
 
 
 class EasyCache(Extension, name="easycache"):
@@ -43,26 +54,27 @@ class EasyCache(Extension, name="easycache"):
     warmup: int = Field(3, ge=2, description="complete steps before the first reuse")
     most: int = Field(3, ge=1, description="most steps in a row that reuse")
 
-    def _state(self, run: Run) -> Change:
-        return run.state(self, lambda: Change(Reuse(deep_blocks(run.pipe.unet, EVERYTHING))))
+    def _state(self, run: Run) -> Changes:
+        return run.state(self, lambda: Changes(Reuse(deep_blocks(run.pipe.unet, EVERYTHING))))
 
     @hookimpl
     def unet_block(
         self, block: Block, forward: Callable[[Tensor], BlockOutput], hidden_states: Tensor, run: Run
     ) -> BlockOutput | None:
         """Take what is kept while little changes."""
-        change = self._state(run)
-        return change.reuse.answer(
-            block, forward, hidden_states, run, lambda kept, now: self._alike(change, kept, now, run)
+        changes = self._state(run)
+        return changes.reuse.answer(
+            block, forward, hidden_states, run, lambda kept, now: self._alike(changes, kept, now, run)
         )
 
-    def _alike(self, change: Change, kept: Evaluation, now: Tensor, run: Run) -> bool:
+    def _alike(self, changes: Changes, kept: Evaluation, now: Tensor, run: Run) -> bool:
         step: Any = run.step
+        change = changes.now(run)
         before, change.entered = change.entered, now
-        if before is None or before.shape != now.shape or change.rate is None or kept.step == step.index:
+        if before is None or change.rate is None or kept.step == step.index:
             return False
         change.predicted += change.rate * relative_change(now, before)
-        enough = len(change.reuse.computed_steps) >= self.warmup and kept.reuses < self.most
+        enough = len(set(changes.reuse.computed_steps)) >= self.warmup and kept.reuses < self.most
         if enough and change.predicted < self.threshold:
             return True
         change.predicted = 0.0
@@ -71,17 +83,16 @@ class EasyCache(Extension, name="easycache"):
     @hookimpl
     def unet_output(self, prediction: Tensor, run: Run) -> None:
         """Measure the rate of change at complete steps."""
-        change = self._state(run)
-        if change.reuse.reusing:
+        reuse, change = self._state(run).reuse, self._state(run).now(run)
+        if reuse.reusing:
             return
-        passes = tuple(pass_.name for pass_ in run.passes)
-        entered = change.reuse.kept[passes].entered
+        entered = reuse.kept[passes_of(run)].entered
         change.entered = entered
-        if change.output is not None and change.output.shape == prediction.shape:
-            (last,) = change.inputs
+        if change.measured is not None:
+            last, output = change.measured
             moved = relative_change(entered, last)
-            change.rate = relative_change(prediction, change.output) / moved if moved else None
-        change.inputs, change.output = (entered,), prediction
+            change.rate = relative_change(prediction, output) / moved if moved else None
+        change.measured = entered, prediction
 
     @hookimpl
     def latents(self, run: Run) -> None:

@@ -60,7 +60,7 @@ class Reuse:
         """
         if block.name not in self.deep.names:
             return None
-        passes = tuple(pass_.name for pass_ in run.passes)
+        passes = passes_of(run)
         if block.name == self.deep.first:
             self._decide(passes, hidden_states, run, wanted)
         kept = self.kept[passes]
@@ -89,6 +89,11 @@ class Reuse:
             "blocks_run": self.blocks_run,
             "blocks_reused": self.blocks_reused,
         }
+
+
+def passes_of(run: Run) -> Passes:
+    """The names of the passes that are under way."""
+    return tuple(pass_.name for pass_ in run.passes)
 
 
 def _same_rows(kept: Evaluation, hidden_states: Tensor) -> bool:

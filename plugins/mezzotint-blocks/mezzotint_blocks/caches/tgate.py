@@ -73,8 +73,10 @@ class Frozen:
             return self.kept
         self.counts.run += 1
         output: Tensor = self.original(attn, hidden_states, *args, **kwargs)
-        passes = len(run.passes)
-        self.kept = output.view(passes, -1, *output.shape[1:]).mean(dim=0) if passes > 1 else output
+        # A second look within the step would put its own rows in place of the step's.
+        if any(pass_.name == "positive" for pass_ in run.passes):
+            passes = len(run.passes)
+            self.kept = output.view(passes, -1, *output.shape[1:]).mean(dim=0) if passes > 1 else output
         return output
 
     def _fits(self, hidden_states: Tensor) -> bool:

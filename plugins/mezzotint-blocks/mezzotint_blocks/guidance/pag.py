@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mezzotint import Block, Extension, Field, Pass, Run, hookimpl
+from mezzotint.errors import PlanError
 
 from ..several import Several
 from ..steps import End, Start, within
@@ -37,6 +38,10 @@ class PAG(Extension, name="pag"):
     @hookimpl(at=lambda self: self.layers)
     def attention_processor(self, layer: Block, run: Run) -> IdentityInPass:
         """The layer's own attention, except in the rows of the perturbed pass."""
+        if layer.path.endswith("attn2"):
+            raise PlanError(
+                f"pag: {layer.path} attends to the text; name layers of self-attention, such as mid.**.attn1"
+            )
         return IdentityInPass(run.pipe.unet.get_submodule(layer.path).processor, run)
 
     @hookimpl

@@ -33,7 +33,8 @@ class SAG(Extension, name="sag"):
     def attention_probe(self, layer: Block, probabilities: Tensor, run: Run) -> None:
         """Keep where more attention falls than on average."""
         reference = _reference(pass_.name for pass_ in run.passes)
-        if reference is not None and self._now(run):
+        # Also before `start`: a cache may leave the layer out at the first step that needs the mask.
+        if reference is not None and self.scale > 0:
             run.state(self, dict)["mask"] = probabilities[run.rows(reference)].mean(1).sum(1) > 1.0
 
     @hookimpl(after="pag")
