@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 from mezzotint import AttentionTokens, Extension, RunCancelled, hookimpl
-from mezzotint.errors import PlanError
+from mezzotint.errors import PlanError, RequestError
 from mezzotint.testing import fingerprint
 from mezzotint_blocks import (
     APG,
@@ -23,6 +23,7 @@ from mezzotint_blocks import (
     FeatureMaps,
     FreeU,
     SkipScale,
+    TGate,
     Trace,
 )
 
@@ -192,6 +193,7 @@ def test_pag_with_a_low_rank_addition_is_that_of_diffusers(pipe, stock):
             [PAG(), SAG()],
             "pag .* replaces the attention of mid.*, so attention_probe of sag .* cannot act there",
         ),
+        ([TGate(), PAG()], "tgate .* declares a conflict with pag"),
         ([SkipScale(blocks="down.0")], "no skip connection enters down.0"),
         ([SkipScale(blocks="up.7")], "skip-scale .* matches no place"),
         ([PAG(layers="mid.**.attn3")], "pag .* matches no place"),
@@ -201,6 +203,18 @@ def test_pag_with_a_low_rank_addition_is_that_of_diffusers(pipe, stock):
 def test_what_cannot_be_combined_is_refused_by_name(pipe, extensions, sentence):
     with pytest.raises(PlanError, match=sentence):
         pipe("a cat", use=extensions, **RUN)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"start": 0.9, "end": 0.1}, "start 0.9 is after end 0.1"),
+        ({"sigma_low": 5, "sigma_high": 1}, "sigma_low 5 is above sigma_high 1"),
+    ],
+)
+def test_an_interval_that_holds_nothing_by_mistake_is_said(options, sentence):
+    with pytest.raises(RequestError, match=sentence):
+        CFGInterval(**options)
 
 
 @pytest.mark.parametrize("extension", ALONE, ids=str)

@@ -32,8 +32,10 @@ class Biases(Trainee):
 @contextmanager
 def training_biases(pipe: Pipeline, settings: TrainingSettings) -> Iterator[Biases]:
     before = {name: p.detach().clone() for name, p in pipe.unet.named_parameters()}
-    for part in (pipe.unet, pipe.text_encoder, pipe.vae):
-        part.requires_grad_(False)
+    parts = (pipe.unet, pipe.text_encoder, pipe.vae)
+    wanted = {p: p.requires_grad for part in parts for p in part.parameters()}
+    for p in wanted:
+        p.requires_grad_(False)
     for name, p in pipe.unet.named_parameters():
         p.requires_grad_(name.endswith("bias"))
     try:
@@ -41,5 +43,6 @@ def training_biases(pipe: Pipeline, settings: TrainingSettings) -> Iterator[Bias
     finally:
         for name, p in pipe.unet.named_parameters():
             p.data.copy_(before[name])
-            p.requires_grad_(True)
             p.grad = None
+        for p, each in wanted.items():
+            p.requires_grad_(each)

@@ -36,7 +36,9 @@ class DeepCache(Extension, name="deepcache"):
 
     def _between(self, kept: Evaluation, run: Run) -> bool:
         step: Any = run.step
-        return bool(kept.step < step.index and step.index % self.interval and step.fraction >= self.start)
+        # A set of passes may come back after a gap, when what is kept of it is too old.
+        fresh = 0 < step.index - kept.step < self.interval
+        return bool(fresh and step.index % self.interval and step.fraction >= self.start)
 
     @hookimpl
     def latents(self, run: Run) -> None:

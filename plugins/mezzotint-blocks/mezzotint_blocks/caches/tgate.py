@@ -12,12 +12,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class TGate(Extension, name="tgate"):
+class TGate(Extension, name="tgate", conflicts=("pag",)):
     """Freeze cross-attention from some step on and run without the negative pass (Liu et al. 2024).
 
     Approximate. At the gate, each layer's outputs of the passes are averaged; later steps take that in place of
     attending to the text, and run the positive pass alone, which halves the batch. A gate of 1 changes
-    nothing, bit for bit. It takes the cross-attention layers whole: not with IP-Adapter or attention maps.
+    nothing, bit for bit. It takes the cross-attention layers whole: not with IP-Adapter or attention maps; and not
+    with PAG, whose further pass would be averaged with the others.
     """
 
     gate: float = Field(0.5, gt=0, le=1, description="part of the run that attends to the text; 1 is off")

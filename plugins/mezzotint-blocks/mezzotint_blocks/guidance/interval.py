@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mezzotint import Extension, Field, Pass, Run, hookimpl
+from pydantic import model_validator
 
 from ..steps import End, Start, within
 
@@ -20,6 +21,16 @@ class CFGInterval(Extension, name="cfg-interval"):
     sigma_high: float | None = Field(None, gt=0, description="highest noise level σ that is guided")
     start: Start = 0.0
     end: End = 1.0
+
+    @model_validator(mode="after")
+    def _holds_something(self) -> CFGInterval:
+        if self.start > self.end:
+            raise ValueError(f"start {self.start:g} is after end {self.end:g}: no step would be guided")
+        if self.sigma_low is not None and self.sigma_high is not None and self.sigma_low > self.sigma_high:
+            raise ValueError(
+                f"sigma_low {self.sigma_low:g} is above sigma_high {self.sigma_high:g}: no step would be guided"
+            )
+        return self
 
     @hookimpl(before=("pag",))
     def passes(self, passes: tuple[Pass, ...], run: Run) -> tuple[Pass, ...] | None:

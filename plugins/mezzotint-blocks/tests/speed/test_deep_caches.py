@@ -6,6 +6,7 @@ import pytest
 import torch
 from mezzotint.errors import PlanError, RequestError
 from mezzotint.testing import fingerprint
+from mezzotint_blocks import CFGInterval
 from mezzotint_blocks.caches import DeepCache, EasyCache, FirstBlockCache
 from mezzotint_blocks.caches.deep_blocks import EVERYTHING, deep_blocks
 from speed_stand_ins import RUN, Control, Weights, picture
@@ -24,6 +25,15 @@ def test_off_is_off_bit_for_bit(pipe, off):
     assert torch.equal(result.latents, pipe("a cat", **RUN).latents)
     assert result.outputs[name_of(off)]["computed_steps"] == list(range(6))
     assert result.outputs[name_of(off)]["blocks_reused"] == 0
+
+
+def test_deepcache_takes_nothing_older_than_its_interval_when_passes_come_back(pipe):
+    gap = CFGInterval(start=1 / 6, end=4 / 6)
+    outputs = pipe("a cat", use=[DeepCache(interval=5), gap], **RUN).outputs["deepcache"]
+    # Steps 0, 4 and 5 run the positive pass alone, 1 to 3 both; at 5 an interval begins.
+    assert outputs["computed_steps"] == [0, 1, 5]
+    outputs = pipe("a cat", use=[DeepCache(interval=3), gap], **RUN).outputs["deepcache"]
+    assert outputs["computed_steps"] == [0, 1, 3, 4]
 
 
 @pytest.mark.parametrize("branch", range(5))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from lora_training_process import launch
 from mezzotint.testing import save_tiny_model
 from mezzotint_lora.training.command import command
 from PIL import Image
@@ -89,41 +89,8 @@ def test_help_is_quick_and_imports_no_torch():
     assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "False"
 
 
-PROGRAM = """
-import os, sys
-import torch
-torch.set_num_threads(1)
-from mezzotint_lora.training.command import command
-if len(sys.argv) > 1 and sys.argv[1] == "--kill-at":
-    import signal
-    from mezzotint_training import checkpoints
-    step, place = sys.argv[2].split(":")
-    del sys.argv[1:3]
-    real = checkpoints.write_state
-    def write_state(folder, *, state, **more):
-        # In the middle of writing a checkpoint, the worst moment there is.
-        if state["step"] == int(step):
-            (folder / "weights.safetensors").write_bytes(b"half")
-            if place == "each" or int(os.environ.get("RANK", 0)) == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-        return real(folder, state=state, **more)
-    import mezzotint_training.training as training
-    training.write_state = write_state
-command(sys.argv[1:])
-"""
-
-
-def program(folder: Path) -> Path:
-    (folder / "program.py").write_text(PROGRAM)
-    return folder / "program.py"
-
-
-@pytest.mark.slow
 def test_a_training_killed_while_it_writes_a_checkpoint_goes_on_to_the_same_bits(folder):
-    killed = subprocess.run(
-        [sys.executable, program(folder), "--kill-at", "4:each", *arguments(folder, "b")], capture_output=True
-    )
-    assert killed.returncode == -signal.SIGKILL
+    assert launch(arguments(folder, "b"), kill_at=4) == [-signal.SIGKILL]
     assert sorted(path.name for path in (folder / "b-training" / "checkpoints").iterdir()) == [
         ".step-000004.part",
         "step-000002",
@@ -133,26 +100,13 @@ def test_a_training_killed_while_it_writes_a_checkpoint_goes_on_to_the_same_bits
     assert equal(folder, "a", "b")
 
 
-def launch(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    """Two processes on the CPU, as `accelerate launch` starts them where there is no MPI."""
-    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-    launcher += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-    launcher += ["--main_process_port", str(29500 + os.getpid() % 1000)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [*launcher, str(program(folder)), *more], capture_output=True, text=True, env=environment, timeout=300
-    )
-
-
-@pytest.mark.slow
 def test_two_processes_train_one_lora_and_resume_to_the_same_bits(folder):
-    whole = launch(folder, *arguments(folder, "a"))
-    assert whole.returncode == 0, whole.stderr
-    killed = launch(folder, "--kill-at", "4:first", *arguments(folder, "b"))
-    assert killed.returncode != 0
+    assert launch(arguments(folder, "a"), processes=2) == [0, 0]
+    first, second = launch(arguments(folder, "b"), processes=2, kill_at=4)
+    assert first == -signal.SIGKILL
+    assert second != 0
     assert not (folder / "b.safetensors").exists()
-    resumed = launch(folder, *arguments(folder, "b", "--resume"))
-    assert resumed.returncode == 0, resumed.stderr
+    assert launch(arguments(folder, "b", "--resume"), processes=2) == [0, 0]
     assert equal(folder, "a", "b")
     # One process with twice the batches to a step sees the same samples.
     assert run(folder, "c", "--accumulate", "2").exit_code == 0

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +13,9 @@ import pytest
 import torch
 from mezzotint import Pipeline
 from mezzotint.testing import fingerprint, save_tiny_model, tiny_pipeline
-from mezzotint_lora import read_adapter
+from mezzotint_lora import read_adapter, write_adapter
 from mezzotint_lora.training import LoRASettings, attached_lora, train_lora
-from mezzotint_training import TrainingError
+from mezzotint_training import TrainingError, prepare, train
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
@@ -42,24 +44,26 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def pipe(tiny_model: Path) -> Pipeline:
+    """One for all tests: training leaves it as it was."""
     return tiny_pipeline(tiny_model)
+
+
+def make_pictures(parent: Path, *sizes: tuple[int, int], name: str = "pictures") -> Path:
+    folder = parent / name
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for number, (width, height) in enumerate(sizes or [(32, 32)] * 3):
+        pixels = random.integers(0, 255, (height, width, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+        (folder / f"{number}.txt").write_text(f"cat {number}, red")
+    return folder
 
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Callable[..., Path]:
-    def make(*sizes: tuple[int, int], name: str = "pictures") -> Path:
-        folder = tmp_path / name
-        folder.mkdir()
-        random = np.random.default_rng(0)
-        for number, (width, height) in enumerate(sizes or [(32, 32)] * 3):
-            pixels = random.integers(0, 255, (height, width, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(folder / f"{number}.png")
-            (folder / f"{number}.txt").write_text(f"cat {number}, red")
-        return folder
-
-    return make
+    return partial(make_pictures, tmp_path)
 
 
 def settings(**options) -> LoRASettings:
@@ -114,29 +118,33 @@ def test_a_bfloat16_base_is_trained_in_float32_and_restored(tiny_model, pictures
 
 
 @pytest.mark.parametrize("options", KINDS, ids=str)
-@pytest.mark.parametrize("format", ["kohya", "diffusers"])
-def test_the_file_applied_to_the_untouched_base_gives_what_was_trained(
-    options, format, pipe, pictures, tmp_path
-):
+def test_the_file_applied_to_the_untouched_base_gives_what_was_trained(options, pipe, pictures, tmp_path):
     """Also PiSSA and OLoRA, which peft saves relative to a base that they changed."""
-    if format == "diffusers" and options.get("kind"):
-        pytest.skip("diffusers has no layout for it")
-    trained = {}
-    base = fingerprint(pipe)
-
-    output = tmp_path / "a.safetensors"
-    from mezzotint_training import prepare, train
-
-    chosen = settings(format=format, **options)
+    base, plain, chosen = fingerprint(pipe), outputs(pipe), settings(**options)
+    files = [tmp_path / "kohya.safetensors"]
     with attached_lora(pipe, chosen) as lora:
-        train(lora, prepare(pictures(), chosen, pipe), output, quiet=True)
-        trained["outputs"] = outputs(pipe)
+        train(lora, prepare(pictures(), chosen, pipe), files[0], quiet=True)
+        trained = outputs(pipe)
+        if chosen.kind == "lora":
+            files.append(tmp_path / "diffusers.safetensors")
+            write_adapter(files[1], lora.adapter(), "diffusers")
     assert not base.diff(fingerprint(pipe))
-    plain = outputs(pipe)
-    apply_by_hand(pipe, output)
-    for a, b in zip(trained["outputs"], outputs(pipe), strict=True):
-        assert torch.allclose(a, b, atol=2e-5)
-    assert (trained["outputs"][1] - plain[1]).abs().max() > 1e-4
+    assert (trained[1] - plain[1]).abs().max() > 1e-4
+    for file in files:
+        with applied_by_hand(pipe, file):
+            for a, b in zip(trained, outputs(pipe), strict=True):
+                assert torch.allclose(a, b, atol=2e-5), file.stem
+    assert not base.diff(fingerprint(pipe))
+
+
+@contextmanager
+def applied_by_hand(pipe: Pipeline, path: Path) -> Iterator[None]:
+    models = (pipe.unet, pipe.text_encoder)
+    before = [{name: p.clone() for name, p in model.state_dict().items()} for model in models]
+    apply_by_hand(pipe, path)
+    yield
+    for model, weights in zip(models, before, strict=True):
+        model.load_state_dict(weights)
 
 
 def apply_by_hand(pipe: Pipeline, path: Path) -> None:
@@ -181,7 +189,6 @@ def half(t, which):
 
 def test_diffusers_reads_the_file_and_computes_the_same(tiny_model, pictures, tmp_path):
     from diffusers import StableDiffusionPipeline
-    from mezzotint_training import prepare, train
 
     pipe = tiny_pipeline(tiny_model)
     for format in ("kohya", "diffusers"):
@@ -253,6 +260,19 @@ def test_each_model_has_its_own_learning_rate_and_lora_plus_its_ratio(pipe):
                 assert id(layer.lora_A["default"].weight) not in ups
 
 
+@pytest.fixture(scope="module")
+def trained_without_options(pipe, tmp_path_factory) -> dict[str, torch.Tensor]:
+    folder = tmp_path_factory.mktemp("plain")
+    train_lora(pipe, make_pictures(folder), folder / "a.safetensors", settings(), quiet=True)
+    return load_file(folder / "a.safetensors")
+
+
+def test_the_same_settings_give_the_same_result(pipe, pictures, trained_without_options, tmp_path):
+    train_lora(pipe, pictures(), tmp_path / "b.safetensors", settings(), quiet=True)
+    again = load_file(tmp_path / "b.safetensors")
+    assert all(torch.equal(again[name], tensor) for name, tensor in trained_without_options.items())
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -274,11 +294,9 @@ def test_each_model_has_its_own_learning_rate_and_lora_plus_its_ratio(pipe):
     ],
     ids=str,
 )
-def test_each_option_changes_the_result(options, pipe, pictures, tmp_path):
-    folder = pictures()
-    train_lora(pipe, folder, tmp_path / "a.safetensors", settings(), quiet=True)
-    train_lora(pipe, folder, tmp_path / "b.safetensors", settings(**options), quiet=True)
-    a, b = load_file(tmp_path / "a.safetensors"), load_file(tmp_path / "b.safetensors")
+def test_each_option_changes_the_result(options, pipe, pictures, trained_without_options, tmp_path):
+    train_lora(pipe, pictures(), tmp_path / "b.safetensors", settings(**options), quiet=True)
+    a, b = trained_without_options, load_file(tmp_path / "b.safetensors")
     assert a.keys() != b.keys() or any(
         a[name].shape != b[name].shape or not torch.equal(a[name], b[name]) for name in a
     )
@@ -308,17 +326,14 @@ class Killed(BaseException):
         {},
         {"train_text_encoder": True, "dropout": 0.3},
         {"init": "pissa"},
-        {"init": "olora"},
         {"dora": True},
         {"kind": "lokr"},
     ],
     ids=str,
 )
 def test_a_training_that_is_killed_goes_on_to_the_same_bits(options, pipe, pictures, tmp_path):
-    from mezzotint_training import prepare, train
-
     folder = pictures((32, 32), (32, 32), (32, 32), (48, 32))
-    chosen = settings(steps=5, save_every=2, **options)
+    chosen = settings(steps=4, save_every=2, **options)
     data = prepare(folder, chosen, pipe)
 
     def kill(step, loss):
@@ -345,7 +360,8 @@ def test_a_second_training_in_a_process_has_no_targets_of_the_first(pipe):
         assert set(lora.parts["unet"].layers) == first
 
 
-def test_loss_on_one_picture_falls(pipe, pictures, tmp_path):
+def test_loss_on_one_picture_falls(tiny_model, pictures, tmp_path):
+    pipe = tiny_pipeline(tiny_model)
     half = pipe.vae.config.latent_channels
     with torch.no_grad():
         # A random VAE says that a picture may be anything, so there would be nothing to learn.
