@@ -38,5 +38,6 @@ def _second(tensors: Mapping[str, Tensor]) -> Tensor:
         return tensors["w2"]
     a, b = tensors["w2_a"], tensors["w2_b"]
     if "t2" in tensors:
-        return torch.einsum("r s h w, r o, s i -> o i h w", tensors["t2"], a, b)
+        # torch.kron refuses some orders of memory.
+        return torch.einsum("r s h w, r o, s i -> o i h w", tensors["t2"], a, b).contiguous()
     return a @ b
