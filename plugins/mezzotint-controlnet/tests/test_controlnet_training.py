@@ -78,12 +78,10 @@ def test_what_is_written_works_as_a_controlnet_and_the_model_is_as_it_was(traine
 
 
 def test_the_loss_falls_where_the_map_says_what_to_draw(trained_pipe, pictures, tmp_path):
-    chosen = settings(
-        steps=120, learning_rate=1e-2, prediction_type="sample", preprocess="none", batch_size=4
-    )
+    chosen = settings(steps=80, learning_rate=1e-2, prediction_type="sample", preprocess="none", batch_size=2)
     result = train_controlnet(trained_pipe, pictures(2), tmp_path / "a", chosen, quiet=True)
     losses = [loss for _, loss in result.losses]
-    assert sum(losses[-3:]) < 0.7 * sum(losses[:3])
+    assert sum(losses[-3:]) < 0.7 * sum(losses[:3]), losses
 
 
 class Killed(BaseException):
