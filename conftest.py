@@ -4,5 +4,10 @@ from __future__ import annotations
 
 import signal
 
-# A shell lets what it runs in the background ignore Ctrl-C, and some tests press it.
-signal.signal(signal.SIGINT, signal.default_int_handler)
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def ctrl_c_interrupts() -> None:
+    """Some tests press Ctrl-C, which a shell lets its background jobs ignore; and libraries change what it does."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
