@@ -7,10 +7,11 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from mezzotint.cli.model_options import given
+from mezzotint.cli.model_options import given, options_of
 
 from .errors import TrainingError
 from .settings import TrainingSettings
@@ -47,6 +48,42 @@ def training_options(command: Command) -> Command:
     """`--model`, `--device`, `--dtype`, `--config`, `--resume` and `--quiet`."""
     for option in reversed(_OPTIONS):
         command = option(command)
+    return command
+
+
+def training_command(
+    settings: type[TrainingSettings], train: str, *, output: str, help: str
+) -> click.Command:
+    """A command `train DATA -o OUTPUT`, with an option for each setting.
+
+    Args:
+        settings: the model of the options.
+        train: `package.module:function`, imported when the command runs; called with the pipeline, data, output,
+            settings, and `resume` and `quiet` by name.
+        output: what is written, for the help.
+        help: of the command.
+    """
+
+    @click.command("train", help=help)
+    @click.argument("data", type=click.Path(path_type=Path, exists=True))
+    @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help=output)
+    @training_options
+    @options_of(settings)
+    def command(
+        data: Path,
+        output: Path,
+        model: str,
+        device: str,
+        dtype: str,
+        config: Path | None,
+        resume: bool,
+        quiet: bool,
+        **values: Any,
+    ) -> None:
+        chosen = read_settings(settings, config, values)
+        with running(model, device=device, dtype=dtype, quiet=quiet) as (pipe, finish):
+            finish(resolve_name(train)(pipe, data, output, chosen, resume=resume, quiet=quiet))
+
     return command
 
 
