@@ -7,8 +7,9 @@ One line in a test file checks a solver, a spacing or a diffusers-style schedule
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ..lazy_names import lazy_names
 
 _WHERE = {
     "Card": "conformance",
@@ -42,7 +43,4 @@ if TYPE_CHECKING:
     from .tiny_pixels import save_tiny_pixel_model as save_tiny_pixel_model
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
+__getattr__ = lazy_names(__name__, _WHERE)

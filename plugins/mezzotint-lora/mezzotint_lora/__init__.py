@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mezzotint import CommandSpec, Extension, hookimpl
+from mezzotint.lazy_names import lazy_names
 
 from .extension import LoRA
 from .tags import LoRATags
@@ -57,7 +57,4 @@ def commands() -> Sequence[CommandSpec]:
     ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_WHERE[name]}", __name__), name)
+__getattr__ = lazy_names(__name__, _WHERE)

@@ -9,8 +9,9 @@ Names are imported when they are first used, so that the package takes no torch.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from mezzotint.lazy_names import lazy_names
 
 __version__ = "0.1.0"
 
@@ -38,6 +39,7 @@ _WHERE = {
     "TrainingError": "errors",
     "TrainingSettings": "settings",
     "View": "data.images",
+    "frozen": "freezing",
     "make_encoders": "encoding.caches",
     "make_optimizer": "optimizers",
     "make_schedule": "optimizers",
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
     from .errors import CheckpointError as CheckpointError
     from .errors import DataError as DataError
     from .errors import TrainingError as TrainingError
+    from .freezing import frozen as frozen
     from .noising import Objective as Objective
     from .objective import NoiseSchedule as NoiseSchedule
     from .optimizers import ParameterGroup as ParameterGroup
@@ -80,10 +83,7 @@ if TYPE_CHECKING:
     from .training import train as train
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_WHERE[name]}", __name__), name)
+__getattr__ = lazy_names(__name__, _WHERE)
 
 
 def __dir__() -> list[str]:

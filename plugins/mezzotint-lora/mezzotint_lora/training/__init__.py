@@ -8,8 +8,9 @@ Names are imported when they are first used.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from mezzotint.lazy_names import lazy_names
 
 _WHERE = {
     "LoRASettings": "settings",
@@ -27,7 +28,4 @@ if TYPE_CHECKING:
     from .trainee import train_lora as train_lora
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_WHERE[name]}", __name__), name)
+__getattr__ = lazy_names(__name__, _WHERE)
