@@ -20,6 +20,7 @@ from mezzotint_training import (
     Trainee,
     TrainingError,
     View,
+    frozen,
     prepare,
     train,
 )
@@ -117,14 +118,8 @@ def attached_controlnet(pipe: Pipeline, settings: ControlNetSettings) -> Iterato
     controlnet.requires_grad_(True)
     if settings.gradient_checkpointing:
         controlnet.enable_gradient_checkpointing()
-    gradients = {p: p.requires_grad for model in (pipe.unet, pipe.text_encoder) for p in model.parameters()}
-    try:
-        for parameter in gradients:
-            parameter.requires_grad_(False)
+    with frozen(pipe.unet, pipe.text_encoder):
         yield ControlNetTrainee(pipe, settings, ControlledDenoiser(pipe.unet, controlnet.to(pipe.device)))
-    finally:
-        for parameter, wanted in gradients.items():
-            parameter.requires_grad_(wanted)
 
 
 def train_controlnet(

@@ -16,6 +16,7 @@ from mezzotint_training import (
     Trained,
     Trainee,
     TrainingError,
+    frozen,
     prepare,
     train,
 )
@@ -93,10 +94,7 @@ def attached_lora(pipe: Pipeline, settings: LoRASettings) -> Iterator[LoRATraine
     if settings.train_text_encoder:
         models["text_encoder"] = pipe.text_encoder
     with ExitStack() as stack:
-        gradients = {p: p.requires_grad for p in pipe.text_encoder.parameters()}
-        stack.callback(lambda: [p.requires_grad_(wanted) for p, wanted in gradients.items()])
-        for parameter in gradients:
-            parameter.requires_grad_(False)
+        stack.enter_context(frozen(pipe.text_encoder))
         parts = {
             component: stack.enter_context(injected(model, settings, component.replace("_", " ")))
             for component, model in models.items()

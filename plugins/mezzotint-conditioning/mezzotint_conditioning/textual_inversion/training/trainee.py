@@ -20,6 +20,7 @@ from mezzotint_training import (
     Trained,
     Trainee,
     TrainingError,
+    frozen,
     prepare,
     train,
 )
@@ -86,17 +87,9 @@ def attached_word(pipe: Pipeline, settings: TextualInversionSettings) -> Iterato
         RequestError: the tokenizer has the word already.
     """
     start = _first_vectors(pipe, settings)
-    frozen: list[nn.Module] = [pipe.unet, pipe.vae, pipe.text_encoder]
-    gradients = {p: p.requires_grad for model in frozen for p in model.parameters()}
-    try:
-        for parameter in gradients:
-            parameter.requires_grad_(False)
-        with word_attached(pipe, pipe.text_encoder, settings.token, start, trainable=True) as embedding:
-            yield TextualInversionTrainee(pipe, settings, embedding)
-    finally:
-        for parameter, wanted in gradients.items():
-            parameter.requires_grad_(wanted)
-            parameter.grad = None
+    attached = word_attached(pipe, pipe.text_encoder, settings.token, start, trainable=True)
+    with frozen(pipe.unet, pipe.vae, pipe.text_encoder), attached as embedding:
+        yield TextualInversionTrainee(pipe, settings, embedding)
 
 
 def train_textual_inversion(
