@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mezzotint.models.device import cpu_has_fast_bf16
+
 if TYPE_CHECKING:
     import torch
 
@@ -70,10 +72,7 @@ def _has_fast_bf16(device: torch.device) -> bool:
 
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type != "cpu":
-        return False
-    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(getattr(torch.cpu, check, lambda: False)() for check in checks)
+    return device.type == "cpu" and cpu_has_fast_bf16()
 
 
 def _cpu() -> tuple[str, tuple[str, ...]]:
