@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 HASHED = (".safetensors", ".json", ".txt", ".model")
@@ -20,6 +21,20 @@ def hash_folder(folder: Path) -> str:
     for path in sorted(p for p in folder.rglob("*") if p.suffix in HASHED and p.is_file()):
         digest.update(f"{path.relative_to(folder).as_posix()}\0{hash_file(path)}\n".encode())
     return digest.hexdigest()
+
+
+def hash_options(options: Mapping[str, object]) -> dict[str, str]:
+    """SHA-256 by option of each file and model folder, and `option.0`, `option.name` … of each file of several."""
+    found: dict[str, str] = {}
+    for name, value in options.items():
+        if isinstance(value, Path):
+            found |= {name: hash_model(value)} if value.exists() else {}
+        elif isinstance(value, list | tuple | Mapping):
+            several = value if isinstance(value, Mapping) else dict(enumerate(value))
+            for key, path in several.items():
+                if isinstance(path, Path) and path.is_file():
+                    found[f"{name}.{key}"] = hash_file(path)
+    return found
 
 
 def hash_file(path: Path) -> str:

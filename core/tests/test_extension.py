@@ -52,6 +52,24 @@ def test_options_are_plain_data_and_files_are_known_by_content(tmp_path):
     assert extension.files() == {"path": hashlib.sha256(b"content").hexdigest()}
 
 
+def test_folders_and_several_files_are_known_by_content_too(tmp_path):
+    class Many(Extension, name="many"):
+        model: Path
+        pictures: tuple[Path, ...] = ()
+        named: dict[str, Path] = Field({})
+
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    (tmp_path / "a.png").write_bytes(b"content")
+    here = Many(model=tmp_path / "model", pictures=(tmp_path / "b.png", tmp_path / "a.png"))
+    content = hashlib.sha256(b"content").hexdigest()
+    assert here.files().keys() == {"model", "pictures.1"}
+    assert here.files()["pictures.1"] == content
+    assert Many(model=tmp_path / "gone", named={"edges": tmp_path / "a.png"}).files() == {
+        "named.edges": content
+    }
+
+
 def test_summary_is_the_first_line_of_the_docstring():
     assert Brighten.summary() == "Add a constant."
 

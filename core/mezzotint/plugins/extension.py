@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import PluginError, RequestError, option_errors
-from ..hashing import hash_file
+from ..hashing import hash_options
 from ..hooks.markers import is_hookimpl
 from ..hooks.signatures import check_implementations
 from ..hookspecs import Providers, RunHooks
@@ -99,10 +99,8 @@ class Extension(BaseModel):
         return self.model_dump(mode="json", fallback=_in_memory)
 
     def files(self) -> dict[str, str]:
-        """SHA-256 of each option that is a file, for the recipe."""
-        return {
-            field: hash_file(value) for field, value in self if isinstance(value, Path) and value.is_file()
-        }
+        """SHA-256 of each option that is a file, a model's folder or several files, for the recipe."""
+        return hash_options(dict(self))
 
     def __str__(self) -> str:
         chosen = ", ".join(

@@ -32,7 +32,7 @@ def extension_differences(entry: ExtensionEntry, extension: Extension, registry:
     found = part_differences("extension", entry.name, entry.plugin, registry)
     here = extension.files()
     for field, sha256 in entry.files.items():
-        path = getattr(extension, field, None)
+        path = getattr(extension, field, f"of its option {field}")
         if field not in here:
             found.append(f"{entry.name} needs the file {path}, which is not here")
         elif here[field] != sha256:

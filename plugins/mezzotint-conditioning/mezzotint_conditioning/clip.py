@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 
 from mezzotint import Conditioning, Extension, Field, hookimpl
 
-from .recorded_files import digests
-
 if TYPE_CHECKING:
     from mezzotint import Run
 
@@ -23,10 +21,6 @@ class CLIP(Extension, name="clip"):
         None, description="folder with another CLIP text encoder and its tokenizer; default: the model's own"
     )
     chunks: bool = Field(True, description="long prompts in chunks of 75 tokens; otherwise they are cut off")
-
-    def files(self) -> dict[str, str]:
-        """SHA-256 of the other encoder."""
-        return digests(dict(self))
 
     @hookimpl
     def encode_prompt(self, prompts: list[str], run: Run) -> Conditioning:

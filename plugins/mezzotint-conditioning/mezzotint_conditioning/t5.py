@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 from mezzotint import Conditioning, Extension, Field, hookimpl
 from mezzotint.errors import RequestError
 
-from .recorded_files import digests
-
 if TYPE_CHECKING:
     from mezzotint import Run
 
@@ -32,10 +30,6 @@ class T5(Extension, name="t5"):
         False, description="clean prompts as IF's training captions (needs beautifulsoup4 and ftfy)"
     )
     mask_padding: bool = Field(False, description="whether the U-Net does not see the padding either")
-
-    def files(self) -> dict[str, str]:
-        """SHA-256 of the other encoder."""
-        return digests(dict(self))
 
     @hookimpl
     def encode_prompt(self, prompts: list[str], run: Run) -> Conditioning:

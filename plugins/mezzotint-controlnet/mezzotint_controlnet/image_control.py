@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from mezzotint import Extension, Field
 from mezzotint.errors import RequestError
-from mezzotint.hashing import hash_file, hash_model
 from pydantic import model_validator
 
 from .pictures import OptionalPicture, Picture, open_picture
@@ -55,17 +54,6 @@ class ImageControl(Extension):
             raise ValueError(f"mask is one picture for all images, not {len(self.mask)}")
         parse_preprocessor(self.preprocess)
         return self
-
-    def files(self) -> dict[str, str]:
-        """SHA-256 of the network's folder or file and of each picture, for the recipe."""
-        files = super().files()
-        if self.model.is_dir():
-            files["model"] = hash_model(self.model)
-        several = self.image if isinstance(self.image, dict) else dict(enumerate(_as_list(self.image)))
-        for key, picture in several.items():
-            if isinstance(picture, Path) and picture.is_file() and picture is not self.image:
-                files[f"image.{key}"] = hash_file(picture)
-        return files
 
     def acts(self, run: Run) -> bool:
         """Whether the network is to be called at this step."""

@@ -84,13 +84,6 @@ class LoRA(Extension, name="lora"):
 
         return loaded(self, pipe, demanding=False).report
 
-    def files(self) -> dict[str, str]:
-        """SHA-256 of the file, or over the files of a folder."""
-        from .loading import digest
-
-        found = super().files()
-        return found if found or not self.path.is_dir() else {"path": digest(self.path)}
-
     @hookimpl
     @contextmanager
     def patch_text_encoder(self, text_encoder: Any, pipe: Pipeline) -> Iterator[None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,14 +82,6 @@ def stack_of(component: str, model: Any, pipe: Pipeline) -> Stack:
     """All adapters on one model of the pipeline; it outlives a run, so that layers are found again."""
     stack: Stack = pipe.resource(("mezzotint-lora stack", component), lambda: Stack(model))
     return stack
-
-
-def digest(path: Path) -> str:
-    """SHA-256 over a folder's LoRA files, by name and content."""
-    whole = hashlib.sha256()
-    for file in sorted(p for p in path.rglob("*") if p.suffix in (".safetensors", ".json") and p.is_file()):
-        whole.update(file.relative_to(path).as_posix().encode() + b"\0" + file.read_bytes())
-    return whole.hexdigest()
 
 
 def _fit(path: Path, pipe: Pipeline) -> Fit:

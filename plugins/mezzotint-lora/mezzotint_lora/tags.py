@@ -44,6 +44,10 @@ class LoRATags(Extension, name="lora-tags"):
     fuse: bool = Field(False, description="as for lora: add them into the weights for the time of the run")
     strict: bool = Field(True, description="as for lora: an error where a key of a file does not fit")
 
+    def files(self) -> dict[str, str]:
+        """None: the LoRAs that it brings are recorded themselves, the rest of the folder does not matter."""
+        return {}
+
     @hookimpl
     def request(self, request: Request) -> Request | None:
         """Take the tags out of the prompts and bring the LoRAs that they name."""

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Self
 
 from mezzotint import AttentionTokens, Extension, Field, hookimpl
 from mezzotint.errors import RequestError
+from mezzotint.hashing import hash_options
 from mezzotint.hooks.blocks import match
 from pydantic import FiniteFloat, model_validator
 
 from ..pictures import Pictures, open_picture
-from ..recorded_files import digests
 
 if TYPE_CHECKING:
     from mezzotint import Block, Pipeline, Run
@@ -59,7 +59,7 @@ class IPAdapter(Extension, name="ip-adapter"):
 
     def files(self) -> dict[str, str]:
         """SHA-256 of the adapter, its image encoder, and each picture and mask that is a file."""
-        return digests({**dict(self), "encoder": self._encoder_folder()})
+        return hash_options({**dict(self), "encoder": self._encoder_folder()})
 
     def patterns(self) -> Sequence[str]:
         """The cross-attention layers that it acts at."""
