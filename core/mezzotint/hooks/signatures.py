@@ -26,11 +26,9 @@ def spec_info(function: Callable[..., Any]) -> SpecInfo:
     return info
 
 
-def implementations(plugin: object) -> Iterator[tuple[str, Callable[..., Any]]]:
-    """Functions of a plugin that `hookimpl` marks, by name; no descriptor is run to find them."""
-    for name, static in sorted(_static_attributes(plugin).items()):
-        if is_hookimpl(static):
-            yield name, getattr(static, "__func__", static)
+def implementations(plugin: object) -> Iterator[tuple[str, Any]]:
+    """What `hookimpl` marks in a plugin, by name, as it stands in the class; no descriptor is run to find it."""
+    return ((name, each) for name, each in sorted(_static_attributes(plugin).items()) if is_hookimpl(each))
 
 
 def _static_attributes(plugin: object) -> dict[str, Any]:
@@ -54,7 +52,7 @@ def check_implementations(plugin: object, title: str, wanted: type, elsewhere: t
     for name, function in implementations(plugin):
         if name not in points:
             raise PluginError(f"{title}: {_misplaced(name, points, elsewhere)}")
-        if isinstance(_static_attributes(plugin)[name], staticmethod | classmethod):
+        if isinstance(function, staticmethod | classmethod):
             raise PluginError(f"{title}: {name} is a static or class method; a hook is a plain method")
         _refuse_options(title, name, function, spec_info(points[name]))
         allowed = [p for p in inspect.signature(points[name]).parameters if p != "self"]

@@ -33,8 +33,8 @@ from .returns import (
     check_timesteps,
     check_tokens,
     check_unet_input,
-    refuse_writes,
     writes_to,
+    written_into,
 )
 
 if TYPE_CHECKING:
@@ -298,7 +298,8 @@ class Calls:
         except BaseException as error:
             error.add_note(f"in {describe(entry, run)}")
             raise
-        refuse_writes(entries, name, value, writes)
+        if writes_to(value) != writes:
+            raise written_into(entries, name)
         return values[name]
 
     def _collect(
@@ -321,8 +322,8 @@ class Calls:
             values = {"block": block, "hidden_states": state.hidden_states, "skips": state.skips, "run": run}
             before = state
             state = self._ask(entry, values, run, partial(check_block, state=before, block=block)) or before
-        for tensor, count in zip(tensors, writes, strict=True):
-            refuse_writes(entries, "hidden_states or skips", tensor, count, f" at {block}")
+        if [writes_to(tensor) for tensor in tensors] != writes:
+            raise written_into(entries, "hidden_states or skips", f" at {block}")
         return state
 
 

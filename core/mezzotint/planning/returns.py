@@ -31,21 +31,20 @@ def check_tensor(entry: Entry, answer: Any, like: Any, where: str = "") -> Any:
 def writes_to(value: Any) -> int:
     """How often a tensor was written to in place, as torch counts it; 0 for what has no count."""
     try:
-        count: int = value._version
-    except (AttributeError, RuntimeError):
-        # Anything but a tensor; tensors made in inference mode.
+        count: int = getattr(value, "_version", 0)
+    except RuntimeError:
+        # Tensors made in inference mode are not counted.
         return 0
     return count
 
 
-def refuse_writes(entries: Sequence[Entry], name: str, value: Any, before: int, where: str = "") -> None:
-    """Raise if one of these hooks wrote into its argument: others hold that tensor (skip connections, the caller)."""
-    if writes_to(value) != before:
-        who = " or ".join(f"{entry.label}, {entry.owner}," for entry in entries)
-        raise HookReturnError(
-            f"extension {who} wrote into {name} in place at {entries[0].point}{where}; "
-            "return a new tensor (x * 2, not x.mul_(2))"
-        )
+def written_into(entries: Sequence[Entry], name: str, where: str = "") -> HookReturnError:
+    """One of these hooks wrote into its argument: others hold that tensor (skip connections, the caller)."""
+    who = " or ".join(f"{entry.label}, {entry.owner}," for entry in entries)
+    return HookReturnError(
+        f"extension {who} wrote into {name} in place at {entries[0].point}{where}; "
+        "return a new tensor (x * 2, not x.mul_(2))"
+    )
 
 
 def check_unet_input(entry: Entry, answer: Any, like: Any) -> Any:

@@ -16,7 +16,7 @@ from ..hooks.conditioning import Pass
 from ..hooks.hook_call import HookCall
 from .calls import Calls
 from .plan import Entry, Plan
-from .returns import check_nothing, refuse_writes, writes_to
+from .returns import check_nothing, writes_to, written_into
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -100,7 +100,8 @@ class WatchedCalls(Calls):
             started = perf_counter()
             answer = super()._ask(entry, values, run, _against(before, check))
             seconds = perf_counter() - started
-            refuse_writes([entry], name, before, writes)
+            if writes_to(before) != writes:
+                raise written_into([entry], name)
             if answer is not None:
                 values[name] = answer
             self.report(entry, before, values[name], started, seconds, run)
