@@ -30,10 +30,10 @@ from mezzotint_emoji.recipe.captions import full_caption
 from mezzotint_emoji.recipe.data import Data, load, to_tensor
 from mezzotint_emoji.recipe.encoder import LATENT_CHANNELS, LinearEncoder, load_encoder
 from mezzotint_emoji.recipe.layouts import is_drawn_often
-from mezzotint_emoji.recipe.networks import make_text_encoder, make_unet
+from mezzotint_emoji.recipe.networks import Denoiser, make_text_encoder, make_unet
 from mezzotint_emoji.recipe.render import on_background
 from mezzotint_emoji.recipe.train_decoder import psnr
-from mezzotint_emoji.recipe.train_unet import SCHEDULE, Denoiser, VelocityLoss
+from mezzotint_emoji.recipe.train_unet import SCHEDULE, VelocityLoss
 from mezzotint_emoji.recipe.words import load_word_vectors
 from torch import Tensor
 from transformers import CLIPTokenizer

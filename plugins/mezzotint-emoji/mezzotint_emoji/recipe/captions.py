@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from .manifest import Picture
+from .scenes import BACKGROUNDS, RELATIONS
 from .split import synonym_is_held_out
 
 STYLE_PHRASES = {
@@ -107,8 +108,5 @@ class CaptionWriter:
 
 def caption_corpus(pictures: list[Picture]) -> list[str]:
     """Every text that can occur in a caption: what the tokenizer has to cut as CLIP does."""
-    from .layouts import RELATIONS
-    from .scenes import BACKGROUNDS
-
     extra = ["a an the and with of small large background", *STYLE_PHRASES.values(), *BACKGROUNDS, *RELATIONS]
     return extra + [text.lower() for picture in pictures for text in (label_of(picture), *picture.tags)]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from .sheet import load_pipeline
+from .trained import load_pipeline
 
 MODEL = Path(__file__).resolve().parent.parent / "model"
 

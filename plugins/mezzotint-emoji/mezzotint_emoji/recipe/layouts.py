@@ -9,22 +9,11 @@ import numpy as np
 from .captions import CaptionWriter, label_of
 from .manifest import Picture
 from .render import SIZE
-from .scenes import BACKGROUNDS, WHITE, Placed, Scene, draw_scene, extent, place
+from .scenes import BACKGROUNDS, RELATIONS, WHITE, Placed, Scene, draw_scene, extent, place
 from .split import couple_is_held_out
 
 PLAIN, TWO, EMPTY, COLORED, MIRRORED = 0.45, 0.25, 0.10, 0.5, 0.5
 SIZES = {"": (0.75, 1.0), "small": (0.4, 0.58), "large": (1.06, 1.10)}
-RELATIONS = {
-    "left of": 4,
-    "right of": 4,
-    "above": 2,
-    "below": 2,
-    "on": 4,
-    "in front of": 2,
-    "behind": 1,
-    "next to": 1,
-    "and": 2,
-}
 SIDED = re.compile(
     r"left|right|arrow|clockwise|letter|[0-9]|clock|watch|note|calendar|music|receipt|newspaper|quarter|crescent|gibbous"
     r"|sign|map|globe|abc|keyboard|book|memo|scroll|credit|certificate|zzz|hundred|stop|mahjong|joker|-8|ball 8|8 ball|o’clock"

@@ -1,9 +1,9 @@
-"""The three networks and the noise schedule, as configurations of diffusers and transformers."""
+"""The three networks and the noise schedule, as configurations of diffusers and transformers; and what is trained of them."""
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from diffusers.models.resnet import ResnetBlock2D
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from .encoder import LATENT_CHANNELS, LinearEncoder, write_encoder
@@ -90,6 +90,42 @@ def make_unet(channels: tuple[int, ...] = (96, 192)) -> UNet2DConditionModel:
         addition_embed_type="text",
         addition_embed_type_num_heads=64,
     )
+
+
+class Decoder(nn.Module):
+    """The half of a VAE that is trained: `post_quant_conv` and `decoder`."""
+
+    def __init__(self, vae: AutoencoderKL) -> None:
+        super().__init__()
+        self.post_quant_conv, self.decoder = vae.post_quant_conv, vae.decoder
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """(n, c, h, w) to (n, 3, 8 h, 8 w)."""
+        return self.decoder(self.post_quant_conv(latents))
+
+
+def decoder_of(vae: AutoencoderKL) -> Decoder:
+    """The part of `vae` that is trained, sharing its weights."""
+    return Decoder(vae)
+
+
+class Denoiser(nn.Module):
+    """The two networks that are trained: token ids to embeddings, and noisy latents to v."""
+
+    def __init__(self, unet: UNet2DConditionModel, text_encoder: CLIPTextModel) -> None:
+        super().__init__()
+        self.unet, self.text_encoder = unet, text_encoder
+
+    def forward(self, latents: Tensor, timesteps: Tensor, ids: Tensor) -> Tensor:
+        """(n, c, h, w) noisy latents, (n,) timesteps, (n, tokens) ids to (n, c, h, w) predictions of v."""
+        embeddings = self.text_encoder(ids).last_hidden_state
+        return self.unet(latents, timesteps, encoder_hidden_states=embeddings, return_dict=False)[0]
+
+
+def make_denoiser(words: Tensor, seed: int = 0) -> Denoiser:
+    """The untrained networks of this seed; half of each token's vector is what `words` knows of it."""
+    torch.manual_seed(seed)
+    return Denoiser(make_unet(), make_text_encoder(words)).to(memory_format=torch.channels_last)
 
 
 def make_scheduler() -> DDIMScheduler:

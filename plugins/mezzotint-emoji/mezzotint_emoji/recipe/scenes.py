@@ -28,6 +28,18 @@ BACKGROUNDS = {
     "gray": (150, 150, 150),
     "black": (16, 16, 16),
 }
+RELATIONS = {
+    "left of": 4,
+    "right of": 4,
+    "above": 2,
+    "below": 2,
+    "on": 4,
+    "in front of": 2,
+    "behind": 1,
+    "next to": 1,
+    "and": 2,
+}
+"""How two things lie in one picture, and how often each comes."""
 Box = tuple[int, int, int, int]
 Color = tuple[int, int, int]
 

@@ -5,34 +5,18 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
-from torch import Tensor, nn
+from torch import Tensor
 
 from .data import Data, load, to_tensor
 from .encoder import load_encoder
 from .layouts import Composer
-from .networks import make_vae
+from .networks import Decoder, decoder_of, make_vae
 from .render import on_background
+from .trained import load_vae
 from .trainer import Batch, Schedule, Training, train
 
 SCHEDULE = Schedule(steps=6_000, batch=16, learning_rate=2e-3, warmup=100, ema=0.998)
 LATENT_NOISE = 0.04  # what the U-Net gives is never quite a latent of the encoder
-
-
-class Decoder(nn.Module):
-    """The half of a VAE that is trained: `post_quant_conv` and `decoder`."""
-
-    def __init__(self, vae: AutoencoderKL) -> None:
-        super().__init__()
-        self.post_quant_conv, self.decoder = vae.post_quant_conv, vae.decoder
-
-    def forward(self, latents: Tensor) -> Tensor:
-        """(n, c, h, w) to (n, 3, 8 h, 8 w)."""
-        return self.decoder(self.post_quant_conv(latents))
-
-
-def decoder_of(vae: AutoencoderKL) -> Decoder:
-    """The part of `vae` that is trained, sharing its weights."""
-    return Decoder(vae)
 
 
 def reconstruction_loss(reconstruction: Tensor, image: Tensor) -> Tensor:
@@ -77,8 +61,6 @@ def train_decoder(work: Path, schedule: Schedule = SCHEDULE, threads: int = 1) -
     sample = unseen.take(range(0, len(unseen.pictures), 8))
 
     def report(step: int) -> None:
-        from .sheet import load_vae
-
         print(f"step {step}  PSNR of held-out pictures {measure(load_vae(work), sample):.2f} dB", flush=True)
 
     train(training, inputs_of, loss, np.ones(len(seen.pictures), int), after_save=report, threads=threads)

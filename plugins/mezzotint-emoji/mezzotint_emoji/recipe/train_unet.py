@@ -5,39 +5,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import UNet2DConditionModel
-from torch import Tensor, nn
-from transformers import CLIPTextModel, CLIPTokenizer
+from torch import Tensor
+from transformers import CLIPTokenizer
 
 from .data import load, to_tensor
 from .encoder import load_encoder
 from .layouts import Composer
-from .networks import make_scheduler, make_text_encoder, make_unet
+from .networks import Denoiser, make_denoiser, make_scheduler
+from .sheet import SheetEvery
 from .trainer import Batch, Schedule, Training, train
 from .words import load_word_vectors
 
 SCHEDULE = Schedule(steps=40_000, batch=32, learning_rate=7e-4, warmup=300, ema=0.9995)
 # Pictures of this style come twice an epoch: it is what no style phrase should give.
 STYLE_WEIGHTS = {"3d": 2}
-
-
-class Denoiser(nn.Module):
-    """The two networks that are trained: token ids to embeddings, and noisy latents to v."""
-
-    def __init__(self, unet: UNet2DConditionModel, text_encoder: CLIPTextModel) -> None:
-        super().__init__()
-        self.unet, self.text_encoder = unet, text_encoder
-
-    def forward(self, latents: Tensor, timesteps: Tensor, ids: Tensor) -> Tensor:
-        """(n, c, h, w) noisy latents, (n,) timesteps, (n, tokens) ids to (n, c, h, w) predictions of v."""
-        embeddings = self.text_encoder(ids).last_hidden_state
-        return self.unet(latents, timesteps, encoder_hidden_states=embeddings, return_dict=False)[0]
-
-
-def make_denoiser(words: Tensor, seed: int = 0) -> Denoiser:
-    """The untrained networks of this seed; half of each token's vector is what `words` knows of it."""
-    torch.manual_seed(seed)
-    return Denoiser(make_unet(), make_text_encoder(words)).to(memory_format=torch.channels_last)
 
 
 class VelocityLoss:
@@ -71,8 +52,6 @@ def train_unet(
     work: Path, schedule: Schedule = SCHEDULE, sheet_every_s: float = 900.0, threads: int = 1
 ) -> None:
     """Train on the training split; a sheet of samples every quarter of an hour."""
-    from .sheet import SheetEvery
-
     words = load_word_vectors(work)
     fit(
         work,
