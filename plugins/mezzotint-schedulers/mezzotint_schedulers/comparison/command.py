@@ -22,7 +22,8 @@ from mezzotint.commands import (
 from mezzotint.errors import MezzotintError, RequestError
 
 from .cells import OWN, Cell, Planned, check_names, plan_cells
-from .report import Report, save, setting_of
+from .page import save
+from .report import Report, setting_of
 from .running import Outcome, Reference, Request, run_cells, starts
 
 SOLVERS = "euler,heun,dpmpp-2m,unipc,deis"
