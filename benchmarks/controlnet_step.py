@@ -25,8 +25,9 @@ import numpy as np
 import torch
 from machine import describe_machine
 from mezzotint_controlnet import ControlNet
+from paired import in_turn, ratio, timed
 from PIL import Image
-from plain_run import bootstrap, random_model
+from plain_run import random_model
 
 HINT = (16, 32)
 """Channels of the networks' picture embedding; one stage less than Stable Diffusion's, as the VAE has."""
@@ -49,31 +50,17 @@ def main() -> None:
         for count in range(3):
             ours, theirs = runners(pipe, networks[:count], options.steps)
             assert torch.equal(ours(), theirs()), "the latents differ: this is not a comparison of equals"
-            ratios, seconds[count] = measure(ours, theirs, options.pairs)
-            low, high = bootstrap(ratios)
+            ways = {"ours": timed(ours, time.process_time), "diffusers": timed(theirs, time.process_time)}
+            times = in_turn(ways, options.pairs)
+            seconds[count] = (statistics.median(times["ours"]), statistics.median(times["diffusers"]))
             print(
-                f"{count} ControlNets: ratio {statistics.median(ratios):.4f}, 95 % interval {low:.4f} to {high:.4f}; "
+                f"{count} ControlNets: ratio, with its 95 % interval: {ratio(times['ours'], times['diffusers']):.4f}; "
                 f"a step takes {1000 * seconds[count][0] / options.steps:.1f} ms, "
                 f"diffusers {1000 * seconds[count][1] / options.steps:.1f} ms"
             )
     for name, which in (("mezzotint", 0), ("diffusers", 1)):
         growth = ", ".join(f"{count}: {seconds[count][which] / seconds[0][which]:.2f}" for count in (1, 2))
         print(f"{name}, times a run without ControlNet: {growth}")
-
-
-def measure(
-    ours: Callable[[], object], theirs: Callable[[], object], pairs: int
-) -> tuple[list[float], tuple[float, float]]:
-    """Per-pair ratios of CPU seconds, the order within a pair alternating, and both medians."""
-    times: dict[str, list[float]] = {"ours": [], "theirs": []}
-    for pair in range(pairs):
-        order = [("ours", ours), ("theirs", theirs)]
-        for name, run in order if pair % 2 else order[::-1]:
-            start = time.process_time()
-            run()
-            times[name].append(time.process_time() - start)
-    ratios = [a / b for a, b in zip(times["ours"], times["theirs"], strict=True)]
-    return ratios, (statistics.median(times["ours"]), statistics.median(times["theirs"]))
 
 
 def random_controlnet(pipe: mezzotint.Pipeline, folder: Path, seed: int) -> Path:

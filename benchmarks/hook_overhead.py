@@ -20,6 +20,7 @@ import torch
 from machine import describe_machine
 from mezzotint import Extension, hookimpl
 from mezzotint.testing import tiny_pipeline
+from paired import in_turn
 
 
 def no_op(number: int) -> type[Extension]:
@@ -71,7 +72,10 @@ def main() -> None:
         return (marks[-1] - marks[0]) / (len(marks) - 1)
 
     torch.set_num_threads(1)
-    differences = [seconds_a_step(extensions) - seconds_a_step([]) for _ in range(options.repeats)]
+    seconds = in_turn(
+        {"with": lambda: seconds_a_step(extensions), "without": lambda: seconds_a_step([])}, options.repeats
+    )
+    differences = [more - less for more, less in zip(seconds["with"], seconds["without"], strict=True)]
     median = statistics.median(differences) * 1e6
     print(
         f"{options.extensions} no-op extensions on 7 hook points: {median:.1f} µs a step "

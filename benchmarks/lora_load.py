@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
-import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -19,6 +18,7 @@ import mezzotint
 from lora_files import random_model, save_loras, stock_pipeline
 from machine import describe_machine
 from mezzotint_lora import LoRA
+from paired import add_clock, clock_of, in_turn
 
 
 def main() -> None:
@@ -29,13 +29,9 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=10)
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument(
-        "--cpu-time",
-        action="store_true",
-        help="count this process's seconds alone, on a machine that others use",
-    )
+    add_clock(parser)
     options = parser.parse_args()
-    clock = time.process_time if options.cpu_time else time.perf_counter
+    clock = clock_of(options)
     print(describe_machine())
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -47,12 +43,7 @@ def main() -> None:
             "ours, fused": lambda: load_ours(pipe, paths, True, clock),
             "diffusers": lambda: load_theirs(stock, paths, clock),
         }
-        seconds: dict[str, list[list[float]]] = {way: [] for way in ways}
-        for round_ in range(options.rounds + 1):
-            for way, run in ways.items():
-                found = run()
-                if round_:  # The first one warms up.
-                    seconds[way].append(found)
+        seconds = in_turn(ways, options.rounds, warm_up=1)
     last = options.count
     for way, rounds in seconds.items():
         first, final = (statistics.median(found[k] for found in rounds) * 1000 for k in (0, -1))

@@ -11,14 +11,13 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
-import time
 from pathlib import Path
 
 import mezzotint
 from lora_files import predictor, random_model, save_loras, stock_pipeline
 from machine import describe_machine
 from mezzotint_lora import LoRA
-from plain_run import bootstrap
+from paired import add_clock, clock_of, in_turn, ratio, timed
 
 
 def main() -> None:
@@ -30,11 +29,7 @@ def main() -> None:
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--loras", default="1,3")
     parser.add_argument("--size", type=int, default=32, help="of the latents")
-    parser.add_argument(
-        "--cpu-time",
-        action="store_true",
-        help="count this process's seconds alone, on a machine that others use",
-    )
+    add_clock(parser)
     options = parser.parse_args()
     print(describe_machine())
     with tempfile.TemporaryDirectory() as name:
@@ -52,24 +47,20 @@ def main() -> None:
 def compare(pipe, stock, bare, paths, fuse, options):  # type: ignore[no-untyped-def]
     """One line: ours, diffusers' and the bare U-Net."""
     ours, theirs, none = (predictor(each.unet, options.size) for each in (pipe, stock, bare))
-    clock = time.process_time if options.cpu_time else time.perf_counter
+    clock = clock_of(options)
     names = [path.stem for path in paths]
     for path, adapter in zip(paths, names, strict=True):
         stock.load_lora_weights(path, adapter_name=adapter)
     stock.set_adapters(names, [0.7] * len(names))
     if fuse:
         stock.fuse_lora(adapter_names=names)
-    times: dict[str, list[float]] = {"ours": [], "diffusers": [], "none": []}
     with pipe.using(*(LoRA(path, 0.7, fuse=fuse) for path in paths)):
         # Fused, diffusers' factors stay in the layers, switched off.
         difference = (ours() - theirs()).abs().max().item()
         assert difference < 1e-3, f"the predictions differ by {difference}: this is no comparison of equals"
-        runs = [("ours", ours), ("diffusers", theirs), ("none", none)]
         none()
-        for _ in range(options.pairs):
-            for name, run in runs:
-                times[name].append(timed(run, clock))
-            runs.append(runs.pop(0))
+        ways = {"ours": ours, "diffusers": theirs, "none": none}
+        times = in_turn({name: timed(run, clock) for name, run in ways.items()}, options.pairs)
     if fuse:
         stock.unfuse_lora()
     stock.unload_lora_weights()
@@ -77,23 +68,11 @@ def compare(pipe, stock, bare, paths, fuse, options):  # type: ignore[no-untyped
     print(
         f"{len(paths)} LoRA{'s' if len(paths) > 1 else ''} {'fused' if fuse else 'beside'}: "
         f"ours {medians['ours']:.1f} ms, diffusers {medians['diffusers']:.1f} ms, none {medians['none']:.1f} ms; "
-        + "; ".join(ratio(times, other) for other in ("diffusers", "none")),
+        + "; ".join(
+            f"ours / {other} {ratio(times['ours'], times[other]):.3f}" for other in ("diffusers", "none")
+        ),
         flush=True,
     )
-
-
-def ratio(times, other):  # type: ignore[no-untyped-def]
-    """Ours to another, with its interval."""
-    ratios = [a / b for a, b in zip(times["ours"], times[other], strict=True)]
-    low, high = bootstrap(ratios)
-    return f"ours / {other} {statistics.median(ratios):.3f} ({low:.3f} to {high:.3f})"
-
-
-def timed(run, clock) -> float:  # type: ignore[no-untyped-def]
-    """Seconds of one call."""
-    start = clock()
-    run()
-    return clock() - start
 
 
 if __name__ == "__main__":

@@ -1,6 +1,10 @@
 """LoRA training: ours with and without caches, diffusers' own loop, and peft with the least around it.
 
     python benchmarks/lora_training.py [--model NAME] [--pictures 64] [--batch-size 8] [--steps 6] [--rounds 5]
+        [--cpu-time] [--no-memory]
+
+`--model sd15-quarter` is Stable Diffusion 1.5 at 256 pixels with every width a quarter, random: VAE, text encoder and U-Net
+have nearly the shares of a step that they have there (`lora_training_bound.py` counts them), at a sixteenth of the work.
 
 All train the same layers at the same rank on the same pictures, batch size and dtype, in one process. In a round each
 takes some steps, in changing order; printed are images a second and the median of the per-round ratios. Reading files,
@@ -32,11 +36,34 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from machine import describe_machine
+from paired import add_clock, clock_of, in_turn, ratio, timed
 from PIL import Image
-from plain_run import bootstrap
 
 RANK, RATE = 8, 1e-4
 TARGETS = ["to_k", "to_q", "to_v", "to_out.0"]
+QUARTER_UNET = {
+    "sample_size": 32,
+    "block_out_channels": (80, 160, 320, 320),
+    "cross_attention_dim": 192,
+    "attention_head_dim": 8,
+    "norm_num_groups": 16,
+}
+QUARTER_VAE = {
+    "sample_size": 256,
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+    "block_out_channels": (32, 64, 128, 128),
+    "layers_per_block": 2,
+    "latent_channels": 4,
+}
+QUARTER_TEXT = {
+    "hidden_size": 192,
+    "intermediate_size": 768,
+    "projection_dim": 192,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "max_position_embeddings": 77,
+}
 Step = Callable[[], None]
 
 
@@ -50,6 +77,8 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--steps", type=int, default=6, help="in a round")
     parser.add_argument("--rounds", type=int, default=5)
+    add_clock(parser)
+    parser.add_argument("--memory", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--memory-of", choices=list(LOOPS), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.memory_of:
@@ -57,43 +86,37 @@ def main() -> None:
         return
     print(describe_machine())
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        pictures = write_pictures(Path(folder), options.pictures)
+        if options.model == "sd15-quarter":
+            options.model = str(save_quarter_sd15(Path(folder) / "sd15-quarter"))
+        pictures = write_pictures(Path(folder) / "pictures", options.pictures)
         steps, prepared = {}, {}
         for name, make in LOOPS.items():
             began = time.perf_counter()
             steps[name] = stack.enter_context(Stepping(make(options.model, pictures, options.batch_size)))
             steps[name]()
             prepared[name] = time.perf_counter() - began
-        seconds = measure(steps, options.steps, options.rounds)
-    memory = {name: memory_of(name, options) for name in LOOPS}
+        ways = {name: timed(repeated(step, options.steps), clock_of(options)) for name, step in steps.items()}
+        seconds = in_turn(ways, options.rounds)
+        memory = {name: memory_of(name, options) if options.memory else float("nan") for name in LOOPS}
     images = options.steps * options.batch_size
     print(f"{'loop':20}{'images/s':>10}{'peak MB':>9}{'set up s':>10}   ours / it, with caches       without")
     for name, times in seconds.items():
-        ratios = [versus(seconds[ours], times) for ours in ("ours, cached", "ours, not cached")]
+        # How many times as fast ours is.
+        ratios = [ratio(times, seconds[ours]) for ours in ("ours, cached", "ours, not cached")]
         print(
             f"{name:20}{images / statistics.median(times):10.1f}{memory[name]:9.0f}{prepared[name]:10.1f}   "
-            + "  ".join(f"{middle:5.2f} ({low:.2f} to {high:.2f})" for middle, low, high in ratios)
+            + "  ".join(f"{found:.2f}" for found in ratios)
         )
 
 
-def versus(ours: list[float], theirs: list[float]) -> tuple[float, float, float]:
-    """How many times as fast ours is: median and 95 % interval of the per-round ratios."""
-    ratios = [b / a for a, b in zip(ours, theirs, strict=True)]
-    return (statistics.median(ratios), *bootstrap(ratios))
+def repeated(step: Step, count: int) -> Step:
+    """Several steps as one call."""
 
+    def steps() -> None:
+        for _ in range(count):
+            step()
 
-def measure(steps: dict[str, Step], count: int, rounds: int) -> dict[str, list[float]]:
-    """Seconds of `count` steps in each round."""
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for number in range(rounds):
-        names = list(steps)
-        names = names[number % len(names) :] + names[: number % len(names)]
-        for name in names:
-            began = time.perf_counter()
-            for _ in range(count):
-                steps[name]()
-            seconds[name].append(time.perf_counter() - began)
-    return seconds
+    return steps
 
 
 class Stepping:
@@ -248,11 +271,30 @@ class FolderOfPictures(torch.utils.data.Dataset):
 
 def write_pictures(folder: Path, count: int) -> Path:
     """Pictures of 256 × 256 pixels with captions, as a person would have them."""
+    folder.mkdir()
     random = np.random.default_rng(0)
     for number in range(count):
         small = Image.fromarray(random.integers(0, 255, (16, 16, 3), dtype=np.uint8))
         small.resize((256, 256), Image.Resampling.BICUBIC).save(folder / f"{number}.png")
         (folder / f"{number}.txt").write_text(f"flat icon of picture {number}")
+    return folder
+
+
+def save_quarter_sd15(folder: Path) -> Path:
+    """A diffusers folder of Stable Diffusion 1.5's shape, a quarter as wide, with random weights."""
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from mezzotint.testing import save_tiny_model
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+    save_tiny_model(folder)
+    tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", model_max_length=77)
+    tokenizer.save_pretrained(folder / "tokenizer")
+    torch.manual_seed(0)
+    UNet2DConditionModel(**QUARTER_UNET).save_pretrained(folder / "unet")
+    AutoencoderKL(**QUARTER_VAE).save_pretrained(folder / "vae")
+    last = len(tokenizer) - 1
+    words = {"vocab_size": last + 1, "bos_token_id": last - 1, "eos_token_id": last, "pad_token_id": last}
+    CLIPTextModel(CLIPTextConfig(**QUARTER_TEXT, **words)).save_pretrained(folder / "text_encoder")
     return folder
 
 
@@ -266,7 +308,7 @@ def memory_of(name: str, options: argparse.Namespace) -> float:
 def peak_memory(options: argparse.Namespace) -> float:
     """Of this process, after three steps."""
     with tempfile.TemporaryDirectory() as folder:
-        pictures = write_pictures(Path(folder), options.pictures)
+        pictures = write_pictures(Path(folder) / "pictures", options.pictures)
         with Stepping(LOOPS[options.memory_of](options.model, pictures, options.batch_size)) as step:
             for _ in range(3):
                 step()

@@ -12,14 +12,13 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import diffusers
-import numpy as np
 import torch
 from machine import describe_machine
+from paired import in_turn, ratio, timed
 
 
 def main() -> None:
@@ -36,12 +35,12 @@ def main() -> None:
         model = options.model or random_model(Path(folder))
         ours, theirs = runners(model, options.steps)
         assert torch.equal(ours(), theirs()), "the latents differ: this is not a comparison of equals"
-        ratios, seconds = measure(ours, theirs, options.pairs)
-    low, high = bootstrap(ratios)
+        seconds = in_turn({"ours": timed(ours), "diffusers": timed(theirs)}, options.pairs)
     print(
-        f"mezzotint {seconds[0]:.4f} s, diffusers {seconds[1]:.4f} s (medians of {len(ratios)}, {options.steps} steps)"
+        f"mezzotint {statistics.median(seconds['ours']):.4f} s, diffusers {statistics.median(seconds['diffusers']):.4f} s "
+        f"(medians of {options.pairs}, {options.steps} steps)"
     )
-    print(f"ratio {statistics.median(ratios):.4f}, 95 % interval {low:.4f} to {high:.4f}")
+    print(f"ratio, with its 95 % interval: {ratio(seconds['ours'], seconds['diffusers']):.4f}")
 
 
 def random_model(folder: Path) -> Path:
@@ -82,28 +81,6 @@ def runners(model: Path, steps: int) -> tuple[Callable[[], torch.Tensor], Callab
         return latents[0]
 
     return ours, theirs
-
-
-def measure(
-    ours: Callable[[], object], theirs: Callable[[], object], pairs: int
-) -> tuple[list[float], tuple[float, float]]:
-    """Per-pair ratios, the order within a pair alternating, and both medians."""
-    times: dict[str, list[float]] = {"ours": [], "theirs": []}
-    for pair in range(pairs):
-        order = [("ours", ours), ("theirs", theirs)]
-        for name, run in order if pair % 2 else order[::-1]:
-            start = time.perf_counter()
-            run()
-            times[name].append(time.perf_counter() - start)
-    ratios = [a / b for a, b in zip(times["ours"], times["theirs"], strict=True)]
-    return ratios, (statistics.median(times["ours"]), statistics.median(times["theirs"]))
-
-
-def bootstrap(ratios: list[float]) -> tuple[float, float]:
-    """95 % interval of the median."""
-    samples = np.random.default_rng(0).choice(ratios, size=(2000, len(ratios)))
-    low, high = np.percentile(np.median(samples, axis=1), [2.5, 97.5])
-    return float(low), float(high)
 
 
 if __name__ == "__main__":

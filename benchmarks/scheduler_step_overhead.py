@@ -20,7 +20,7 @@ import diffusers
 import mezzotint
 import torch
 from machine import describe_machine
-from plain_run import bootstrap
+from paired import in_turn, ratio
 
 SD = {
     "beta_start": 0.00085,
@@ -65,19 +65,13 @@ def main() -> None:
 
 def row(label: str, ours: Any, theirs: Any, pairs: int, steps: int, batch: int) -> str:
     """One line of the table."""
-    times: dict[str, list[float]] = {"ours": [], "theirs": []}
-    for pair in range(pairs + 3):
-        order = [("ours", ours), ("theirs", theirs)]
-        for name, scheduler in order if pair % 2 else order[::-1]:
-            seconds = run(scheduler, steps, batch)
-            if pair >= 3:
-                times[name].append(seconds)
-    ratios = [a / b for a, b in zip(times["ours"], times["theirs"], strict=True)]
-    low, high = bootstrap(ratios)
-    micro = {name: statistics.median(found) * 1e6 for name, found in times.items()}
+    ways = {"ours": lambda: run(ours, steps, batch), "theirs": lambda: run(theirs, steps, batch)}
+    times = in_turn(ways, pairs, warm_up=3)
+    found = ratio(times["ours"], times["theirs"])
+    micro = {name: statistics.median(seconds) * 1e6 for name, seconds in times.items()}
     return (
-        f"{label:18}{micro['ours']:9.0f}{micro['theirs']:14.0f}{statistics.median(ratios):8.2f}   "
-        f"{low:.2f} to {high:.2f}"
+        f"{label:18}{micro['ours']:9.0f}{micro['theirs']:14.0f}{found.value:8.2f}   "
+        f"{found.low:.2f} to {found.high:.2f}"
     )
 
 

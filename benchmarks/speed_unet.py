@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ import diffusers
 import numpy as np
 import torch
 from machine import describe_machine
+from paired import in_turn
 
 SEED, PROMPT = 7, "3d render of a ghost"
 SD15 = {
@@ -97,7 +99,7 @@ def emoji(folder: Path) -> tuple[Any, Any, tuple[int, int]]:
 
 def sd15(folder: Path) -> tuple[Any, Any, tuple[int, int]]:
     """The U-Net of Stable Diffusion 1.5, random, with small companions."""
-    from mezzotint.models.components import Components, Source
+    from mezzotint.models.components import Components, Source, TextEncoder
     from mezzotint.pipeline.pipeline import Pipeline
     from mezzotint.plugins.registry import Registry
     from mezzotint.testing import tiny_pipeline
@@ -118,8 +120,7 @@ def sd15(folder: Path) -> tuple[Any, Any, tuple[int, int]]:
     components = Components(
         unet=diffusers.UNet2DConditionModel(**SD15).eval(),
         vae=vae.eval(),
-        text_encoder=CLIPTextModel(text).eval(),
-        tokenizer=tiny.tokenizer,
+        text_encoders={"text_encoder": TextEncoder(CLIPTextModel(text).eval(), tiny.tokenizer)},
         scheduler=tiny.scheduler,
     )
     pipe = Pipeline(components, Registry.load(()), Source("sd15", None))
@@ -293,15 +294,9 @@ def compete(chosen: list[Contestant], rounds: int, limit: float, work: float) ->
             began = time.perf_counter()
             pictures[one.name] = one.run()
             first[one.name] = time.perf_counter() - began
-    wall: dict[str, list[float]] = {one.name: [] for one in chosen}
-    cpu: dict[str, list[float]] = {one.name: [] for one in chosen}
-    for turn in range(rounds):
-        for one in chosen if turn % 2 else chosen[::-1]:
-            with one.prepare():
-                began, used = time.perf_counter(), time.process_time()
-                one.run()
-                wall[one.name].append(time.perf_counter() - began)
-                cpu[one.name].append(time.process_time() - used)
+    times = in_turn({one.name: partial(seconds_of, one) for one in chosen}, rounds)
+    wall = {name: [seconds for seconds, _ in found] for name, found in times.items()}
+    cpu = {name: [seconds for _, seconds in found] for name, found in times.items()}
     base = chosen[0].name
     width = max(len(one.name) for one in chosen)
     print(f"{'':{width}}  wall s  CPU s   ratio by wall time      ratio by CPU time       PSNR  first run s")
@@ -317,6 +312,14 @@ def compete(chosen: list[Contestant], rounds: int, limit: float, work: float) ->
         f"diffusers is {statistics.median(cpu[base]) * limit / work:.1f} times that, "
         f"the fastest exact one {fastest * limit / work:.1f} times (CPU time)"
     )
+
+
+def seconds_of(one: Contestant) -> tuple[float, float]:
+    """Of one run: on the clock, and of the process."""
+    with one.prepare():
+        began, used = time.perf_counter(), time.process_time()
+        one.run()
+        return time.perf_counter() - began, time.process_time() - used
 
 
 def ratio(base: list[float], own: list[float]) -> str:

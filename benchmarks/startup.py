@@ -14,8 +14,10 @@ import statistics
 import subprocess
 import sys
 import time
+from functools import partial
 
 from machine import describe_machine
+from paired import in_turn
 
 COMMANDS = {
     "python -c pass": ["-c", "pass"],
@@ -35,19 +37,20 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=10)
     repeats = parser.parse_args().repeats
     print(describe_machine())
-    times: dict[str, list[float]] = {name: [] for name in COMMANDS}
-    cpu: dict[str, list[float]] = {name: [] for name in COMMANDS}
-    for _ in range(repeats):
-        for name, arguments in COMMANDS.items():
-            start, used = time.perf_counter(), children_seconds()
-            subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
-            times[name].append(time.perf_counter() - start)
-            cpu[name].append(children_seconds() - used)
-    for name, seconds in times.items():
+    times = in_turn({name: partial(run, arguments) for name, arguments in COMMANDS.items()}, repeats)
+    for name, found in times.items():
+        seconds, cpu = zip(*found, strict=True)
         print(
             f"{name:28} {min(seconds):.2f} s minimum, {statistics.median(seconds):.2f} s median of {repeats}; "
-            f"CPU {statistics.median(cpu[name]):.2f} s"
+            f"CPU {statistics.median(cpu):.2f} s"
         )
+
+
+def run(arguments: list[str]) -> tuple[float, float]:
+    """Seconds of one process: on the clock, and of the CPU."""
+    start, used = time.perf_counter(), children_seconds()
+    subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - start, children_seconds() - used
 
 
 def children_seconds() -> float:

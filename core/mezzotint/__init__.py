@@ -34,6 +34,7 @@ _WHERE = {
     "Plan": "planning.plan",
     "PreprocessorSpec": "plugins.specs",
     "Progress": "pipeline.run",
+    "PromptMark": "hooks.prompt_marks",
     "Registry": "plugins.registry",
     "Request": "pipeline.request",
     "Residuals": "hooks.residuals",
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
     from .hooks.guidance import Guidance as Guidance
     from .hooks.hook_call import HookCall as HookCall
     from .hooks.markers import hookimpl as hookimpl
+    from .hooks.prompt_marks import PromptMark as PromptMark
     from .hooks.residuals import Residuals as Residuals
     from .hooks.text_file import TextFile as TextFile
     from .models.loading import load as load

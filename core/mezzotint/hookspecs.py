@@ -81,8 +81,13 @@ class RunHooks:
     # Once, while the extension is attached (`Pipeline.using`, or a single run).
 
     @hookspec(Slot.CONTEXT, where="conditioning path")
-    def patch_text_encoder(self, text_encoder: Module, pipe: Pipeline) -> AbstractContextManager[Any]:
-        """Change weights or modules of the text encoder; undo it exactly on leaving."""
+    def patch_text_encoder(
+        self, text_encoder: Module, name: str, pipe: Pipeline
+    ) -> AbstractContextManager[Any]:
+        """Change weights or modules of a text encoder; undo it exactly on leaving.
+
+        Asked for each of the model's, by name: `text_encoder`, and with Stable Diffusion XL `text_encoder_2`.
+        """
 
     @hookspec(Slot.CONTEXT, where="U-Net")
     def patch_unet(self, unet: UNet2DConditionModel, pipe: Pipeline) -> AbstractContextManager[Any]:
@@ -106,7 +111,7 @@ class RunHooks:
         """Turn `len(prompts)` texts into embeddings of shape (len(prompts), tokens, dim).
 
         Fires once for the prompts and, where a pass needs it, once for the negative ones. Default: the
-        pipeline's CLIP text encoder.
+        pipeline's text encoders.
         """
 
     @hookspec(Slot.EXCLUSIVE, where="scheduler")

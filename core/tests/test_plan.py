@@ -106,6 +106,13 @@ def test_a_declared_conflict_names_both(pipe):
         pipe.plan("x", use=[make("cache", conflicts="control")(), make("control")()])
 
 
+def test_an_extension_in_conflict_with_itself_is_used_once(pipe):
+    single = make("single", conflicts="single")
+    assert order(pipe, single, make("other")) == ["other", "single"]
+    with pytest.raises(PlanError, match=r"single .* may be used once in a run; give one of it"):
+        pipe.plan("x", use=[single(), single()])
+
+
 def test_the_same_object_twice_is_refused(pipe):
     extension = make("a")()
     with pytest.raises(PlanError, match="listed twice"):

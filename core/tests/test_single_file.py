@@ -143,7 +143,7 @@ def test_a_single_file_makes_the_same_latents_as_its_folder(folder, single):
     # Heads and activation of the text encoder are CLIP's, not the tiny model's.
     embedding = "embeddings.token_embedding.weight"
     assert torch.equal(one.text_encoder.state_dict()[embedding], other.text_encoder.state_dict()[embedding])
-    other.components.text_encoder = one.text_encoder
+    other.components.text_encoders["text_encoder"].model = one.text_encoder
     other.components.scheduler = one.scheduler
     assert torch.equal(one("ghost", **RUN).latents, other("ghost", **RUN).latents)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..plugins.registry import Registry
-from ..scheduling import SolverSpec, find_scheduler, find_spacing
+from ..scheduling import SolverSpec, familiar_names, find_scheduler, find_spacing
 from .common_options import debug_option, device_options, json_option, model_option, plugin_option
 from .contact_sheet import contact_sheet
 from .display import showing, waiting
@@ -181,7 +181,8 @@ def _check_scheduler(registry: Registry, scheduler: str | None, spacing: str | N
     """Say at once what would otherwise be said after the model is loaded."""
     if scheduler is None or ":" in scheduler:
         return
-    spec = find_scheduler(scheduler, registry.schedulers, registry.families)
+    scheduler, spacing = familiar_names(scheduler, spacing, registry.schedulers, registry.spacings)
+    spec = find_scheduler(scheduler, registry.schedulers, registry.families, registry.spacings)
     if spacing is not None and isinstance(spec, SolverSpec):
         find_spacing(spacing, registry.spacings)
 

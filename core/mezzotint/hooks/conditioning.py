@@ -1,4 +1,4 @@
-"""What the U-Net is told about the prompts, and the default way from text to embeddings."""
+"""What the U-Net is told about the prompts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import RequestError
 
 if TYPE_CHECKING:
-    from torch import Tensor, device
+    from torch import Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +35,19 @@ class Conditioning:
     def __getitem__(self, rows: slice) -> Conditioning:
         """Some of the rows."""
         return self._map(lambda tensor: tensor[rows])
+
+    def zeros_at(self, rows: Sequence[bool]) -> Conditioning:
+        """Zeros in place of the embeddings and the pooled text of some rows."""
+        import torch
+
+        if not any(rows):
+            return self
+        where = torch.tensor(rows, device=self.embeddings.device)
+        pooled = self.added.get("text_embeds")
+        added = {} if pooled is None else {"text_embeds": pooled.masked_fill(where[:, None], 0)}
+        return self.replace(
+            embeddings=self.embeddings.masked_fill(where[:, None, None], 0), added={**self.added, **added}
+        )
 
     def replace(self, **changes: Any) -> Conditioning:
         """A copy with other fields."""
@@ -89,56 +102,3 @@ def _mask_or_ones(conditioning: Conditioning) -> Tensor:
     if conditioning.attention_mask is not None:
         return conditioning.attention_mask
     return conditioning.embeddings.new_ones(conditioning.embeddings.shape[:2])
-
-
-T5_TOKENS = 77
-"""Tokens of a prompt that DeepFloyd IF was trained with; its T5 itself takes any number."""
-
-
-def encode_text(
-    prompts: list[str], tokenizer: Any, text_encoder: Any, on: device, dtype: Any
-) -> tuple[Conditioning, list[str]]:
-    """Last hidden states of the model's text encoder, as diffusers' pipeline of that model computes them.
-
-    Returns:
-        The conditioning, rows = `len(prompts)`, and for each prompt the text that did not fit (empty where
-        all of it did).
-    """
-    encode = encode_with_t5 if text_encoder.config.model_type == "t5" else encode_with_clip
-    return encode(prompts, tokenizer, text_encoder, on, dtype)
-
-
-def encode_with_clip(
-    prompts: list[str], tokenizer: Any, text_encoder: Any, on: device, dtype: Any
-) -> tuple[Conditioning, list[str]]:
-    """CLIP's last hidden states for texts, as `StableDiffusionPipeline.encode_prompt` computes them."""
-    limit = tokenizer.model_max_length
-    inputs = _tokenize(prompts, tokenizer, limit)
-    mask = inputs.attention_mask.to(on) if getattr(text_encoder.config, "use_attention_mask", False) else None
-    embeddings = text_encoder(inputs.input_ids.to(on), attention_mask=mask)[0]
-    return Conditioning(embeddings.to(dtype=dtype, device=on)), _cut_off(prompts, tokenizer, limit)
-
-
-def encode_with_t5(
-    prompts: list[str], tokenizer: Any, text_encoder: Any, on: device, dtype: Any, *, tokens: int = T5_TOKENS
-) -> tuple[Conditioning, list[str]]:
-    """T5's last hidden states for texts, as `IFPipeline.encode_prompt` computes them: in lower case, padding masked.
-
-    The mask is for the encoder; the U-Net of IF attends to the padding as well.
-    """
-    plain = [prompt.lower().strip() for prompt in prompts]
-    inputs = _tokenize(plain, tokenizer, tokens)
-    embeddings = text_encoder(inputs.input_ids.to(on), attention_mask=inputs.attention_mask.to(on))[0]
-    return Conditioning(embeddings.to(dtype=dtype, device=on)), _cut_off(plain, tokenizer, tokens)
-
-
-def _tokenize(prompts: list[str], tokenizer: Any, limit: int) -> Any:
-    return tokenizer(prompts, padding="max_length", max_length=limit, truncation=True, return_tensors="pt")
-
-
-def _cut_off(prompts: list[str], tokenizer: Any, limit: int) -> list[str]:
-    rest = []
-    for ids in tokenizer(prompts, verbose=False).input_ids:
-        # The last token that fits is the end marker, so text is lost from `limit - 1` on.
-        rest.append(tokenizer.decode(ids[limit - 1 : -1]) if len(ids) > limit else "")
-    return rest

@@ -2,26 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..plugins.discovery import Owner
 from ..plugins.specs import RunDefaults
+from .families import STABLE_DIFFUSION, Family
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, SchedulerMixin, UNet2DConditionModel
+    from torch.nn import Module
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
+class TextEncoder:
+    """A text encoder and the tokenizer that it was trained with."""
+
+    model: Any
+    """transformers' `CLIPTextModel`, `CLIPTextModelWithProjection` or `T5EncoderModel`."""
+    tokenizer: Any
+    """transformers' `CLIPTokenizer` or `T5Tokenizer`."""
+
+
+@dataclass(eq=False, slots=True)
 class Components:
-    """What a diffusers folder of Stable Diffusion 1.x shape holds."""
+    """What a diffusers folder holds."""
 
     unet: UNet2DConditionModel
     vae: AutoencoderKL
-    text_encoder: Any
-    tokenizer: Any
+    text_encoders: dict[str, TextEncoder]
+    """By the names of their folders: `text_encoder`, and where there is a second one `text_encoder_2`."""
     scheduler: SchedulerMixin
+    family: Family = STABLE_DIFFUSION
+    zeros_for_empty_negative: bool = False
+    """Whether an empty negative prompt is zeros instead of its embeddings (`force_zeros_for_empty_prompt`)."""
+
+    @property
+    def modules(self) -> Mapping[str, Module]:
+        """Everything with weights, by the names of their folders."""
+        texts = {name: encoder.model for name, encoder in self.text_encoders.items()}
+        return {"unet": self.unet, "vae": self.vae, **texts}
 
 
 @dataclass(frozen=True)

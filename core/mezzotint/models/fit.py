@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError
+from ..unet.added_conditions import SIZE_NUMBERS, needs_pooled_text
 from ..unet.text_width import text_width
-from .components import Components
+from .components import Components, TextEncoder
+from .families import tokenizer_name
 
 PREDICTION_TYPES = ("epsilon", "v_prediction", "sample", "flow_prediction")
 
@@ -24,14 +26,8 @@ def check_fit(folder: Path, components: Components) -> None:
 
 
 def _findings(folder: Path, components: Components) -> Iterator[str]:
-    unet, vae, text = components.unet.config, components.vae.config, components.text_encoder.config
-    width = text_width(unet)
-    if width != text.hidden_size:
-        name = "encoder_hid_dim" if width == unet.encoder_hid_dim else "cross_attention_dim"
-        yield (
-            f": the U-Net's {name} is {width}, the text encoder's hidden_size {text.hidden_size}; "
-            "they are from different models"
-        )
+    unet, vae = components.unet.config, components.vae.config
+    yield from _texts(components)
     # Twice as many where it predicts a variance beside the noise.
     if unet.out_channels not in (vae.latent_channels, 2 * vae.latent_channels):
         yield (
@@ -43,7 +39,8 @@ def _findings(folder: Path, components: Components) -> Iterator[str]:
     factor = vae.scaling_factor
     if not isinstance(factor, int | float) or isinstance(factor, bool) or not factor > 0:
         yield f"/vae/config.json: scaling_factor is {factor!r}; it must be a positive number"
-    yield from _tokens(components)
+    for name, encoder in components.text_encoders.items():
+        yield from _tokens(tokenizer_name(name), encoder)
     prediction_type = components.scheduler.config.get("prediction_type", "epsilon")
     if prediction_type not in PREDICTION_TYPES:
         yield (
@@ -52,19 +49,49 @@ def _findings(folder: Path, components: Components) -> Iterator[str]:
         )
 
 
-def _tokens(components: Components) -> Iterator[str]:
-    tokenizer, text = components.tokenizer, components.text_encoder.config
+def _texts(components: Components) -> Iterator[str]:
+    unet = components.unet.config
+    configs = [encoder.model.config for encoder in components.text_encoders.values()]
+    width, widths = text_width(unet), [config.hidden_size for config in configs]
+    if width != sum(widths):
+        name = "encoder_hid_dim" if width == unet.encoder_hid_dim else "cross_attention_dim"
+        whose = "encoder's" if len(widths) == 1 else "encoders'"
+        yield (
+            f": the U-Net's {name} is {width}, the text {whose} hidden_size {' + '.join(map(str, widths))}; "
+            "they are from different models"
+        )
+    if not needs_pooled_text(unet):
+        return
+    if len(configs) == 1:
+        yield (
+            ": the U-Net takes a pooled text and sizes, as that of Stable Diffusion XL; a folder of that has "
+            "text_encoder_2 and tokenizer_2"
+        )
+    taken, pooled = unet.projection_class_embeddings_input_dim, configs[-1].projection_dim
+    if taken != pooled + SIZE_NUMBERS * unet.addition_time_embed_dim:
+        yield (
+            f": the U-Net's projection_class_embeddings_input_dim is {taken}, not {SIZE_NUMBERS} times its "
+            f"addition_time_embed_dim of {unet.addition_time_embed_dim} and the projection_dim of text_encoder_2, "
+            f"{pooled}; they are from different models"
+        )
+    limits = {encoder.tokenizer.model_max_length for encoder in components.text_encoders.values()}
+    if len(limits) > 1:
+        yield f": the tokenizers' model_max_length differ ({', '.join(map(str, sorted(limits)))}); make them equal"
+
+
+def _tokens(name: str, encoder: TextEncoder) -> Iterator[str]:
+    tokenizer, text = encoder.tokenizer, encoder.model.config
     # Without its files transformers hands over a tokenizer of a few special tokens, and says nothing.
     if not 10 < len(tokenizer) <= text.vocab_size:
         yield (
-            f"/tokenizer knows {len(tokenizer)} tokens, the text encoder {text.vocab_size}: its files are missing, or "
+            f"/{name} knows {len(tokenizer)} tokens, the text encoder {text.vocab_size}: its files are missing, or "
             "they are from different models"
         )
     # T5 has relative positions, and no such limit.
     positions = getattr(text, "max_position_embeddings", None)
     if positions is not None and tokenizer.model_max_length > positions:
         yield (
-            f"/tokenizer: model_max_length is {tokenizer.model_max_length:,}, the text encoder has {positions} "
+            f"/{name}: model_max_length is {tokenizer.model_max_length:,}, the text encoder has {positions} "
             "positions; they are from different models"
         )
 

@@ -13,27 +13,15 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ModelError, UnknownNameError
 from ..plugins.absent import hinting_at_absent_plugins
 from ..plugins.registry import Registry
-from .components import Components, Source
+from .components import Components, Source, TextEncoder
+from .families import STABLE_DIFFUSION_XL, Family, family_of, names_part, text_encoder_names, tokenizer_name
 from .fit import check_fit
-from .weights import check_shapes, find_weights
+from .weights import check_shapes, find_weights, variant_of
 
 if TYPE_CHECKING:
     import torch
 
     from ..pipeline.pipeline import Pipeline
-
-COMPONENTS = {
-    "unet": ("diffusers", ("UNet2DConditionModel",)),
-    "vae": ("diffusers", ("AutoencoderKL",)),
-    "text_encoder": ("transformers", ("CLIPTextModel", "T5EncoderModel")),
-    "tokenizer": ("transformers", ("CLIPTokenizer", "CLIPTokenizerFast", "T5Tokenizer", "T5TokenizerFast")),
-    "scheduler": ("diffusers", ()),
-}
-"""What a folder of Stable Diffusion 1.x shape names in `model_index.json`: library and classes.
-
-A folder without `vae` is a model of pixels, such as DeepFloyd IF's.
-"""
-
 
 _ONE_AT_A_TIME = threading.Lock()
 """diffusers patches torch's `Module` for the whole process while it opens a model; two at once leave it patched."""
@@ -50,7 +38,7 @@ def load(
 
     Args:
         model: the name of a plugin's model (`mezzotint models`), a diffusers folder, or a single
-            .safetensors file of Stable Diffusion 1.x. Only safetensors weights are opened; a pickle is
+            .safetensors file of Stable Diffusion 1.x or XL. Only safetensors weights are opened; a pickle is
             refused by its content.
         device: `auto`, or what `torch.device` takes.
         dtype: `auto` (float32 on a CPU, float16 on a GPU), `fast` (bfloat16 where the CPU multiplies it
@@ -79,8 +67,8 @@ def open_model(
     on = choose_device(device)
     opened = open_single_file if folder.is_file() else open_folder
     components = opened(folder, choose_dtype(dtype, on))
-    for name in ("unet", "vae", "text_encoder"):
-        getattr(components, name).to(on)
+    for module in components.modules.values():
+        module.to(on)
     return Pipeline(components, registry, source)
 
 
@@ -113,18 +101,29 @@ def open_folder(folder: Path, dtype: torch.dtype) -> Components:
         ModelError: as for `load`.
     """
     index = _read_json(folder / "model_index.json", "a diffusers folder has one")
-    names = [name for name in COMPONENTS if name != "vae" or index.get("vae") not in (None, [None, None])]
-    classes = {name: _component_class(folder, index, name) for name in names}
+    family = family_of(index)
+    _refuse_refiner(folder, index)
+    classes = {name: _part_class(folder, index, name, family) for name in family.parts}
     with _ONE_AT_A_TIME:
-        for name in (name for name in ("unet", "vae", "text_encoder") if name in classes):
+        for name in filter(_has_weights, classes):
             config = _read_json(folder / name / "config.json", f"it describes the {name}")
             check_shapes(classes[name], config, find_weights(folder / name))
-        loaded = {name: _load_component(folder, name, cls, dtype) for name, cls in classes.items()}
-    if "vae" in loaded:
+        loaded = {name: _load_part(folder, name, cls, dtype) for name, cls in classes.items()}
+    if family.corrects_scheduler:
         _correct_like_diffusers(loaded["scheduler"])
-    else:
-        loaded["vae"] = _pixel_space(folder, loaded["unet"])
-    components = Components(**loaded)
+    components = Components(
+        unet=loaded["unet"],
+        vae=loaded["vae"] if "vae" in loaded else _pixel_space(folder, loaded["unet"]),
+        text_encoders={
+            name: TextEncoder(loaded[name], loaded[tokenizer_name(name)])
+            for name in text_encoder_names(family)
+        },
+        scheduler=loaded["scheduler"],
+        family=family,
+        # diffusers' pipeline of Stable Diffusion XL does so where the index says nothing.
+        zeros_for_empty_negative=family is STABLE_DIFFUSION_XL
+        and bool(index.get("force_zeros_for_empty_prompt", True)),
+    )
     check_fit(folder, components)
     return components
 
@@ -137,7 +136,7 @@ def _pixel_space(folder: Path, unet: Any) -> Any:
     if channels not in (1, 3):
         raise ModelError(
             f"{folder / 'model_index.json'} names no vae, and the {channels} channels that the U-Net takes are no "
-            "picture; a Stable Diffusion 1.x folder has one (library, class)"
+            "picture; a Stable Diffusion folder has one (library, class)"
         )
     return PixelSpace(latent_channels=channels).to(unet.dtype).eval()
 
@@ -150,12 +149,22 @@ def _correct_like_diffusers(scheduler: Any) -> None:
         scheduler.register_to_config(clip_sample=False)
 
 
-def _component_class(folder: Path, index: dict[str, Any], name: str) -> type:
-    library, allowed = COMPONENTS[name]
+def _refuse_refiner(folder: Path, index: dict[str, Any]) -> None:
+    if index.get("requires_aesthetics_score") is True or (
+        names_part(index, "text_encoder_2") and not names_part(index, "text_encoder")
+    ):
+        raise ModelError(
+            f"{folder} is the refiner of Stable Diffusion XL, which changes pictures of the base model; open the base "
+            "model's folder"
+        )
+
+
+def _part_class(folder: Path, index: dict[str, Any], name: str, family: Family) -> type:
+    library, allowed = family.parts[name]
     entry = index.get(name)
     path = folder / "model_index.json"
     if not isinstance(entry, list) or len(entry) != 2 or not all(isinstance(part, str) for part in entry):
-        raise ModelError(f"{path} names no {name}; a Stable Diffusion 1.x folder has one (library, class)")
+        raise ModelError(f"{path} names no {name}; a {family.title} folder has one (library, class)")
     if entry[0] != library or (allowed and entry[1] not in allowed):
         wanted = " or ".join(allowed) or "a scheduler class"
         raise ModelError(f"{path}: {name} is {entry[0]}.{entry[1]}; expected {library}.{wanted}")
@@ -168,10 +177,15 @@ def _component_class(folder: Path, index: dict[str, Any], name: str) -> type:
     return cls
 
 
-def _load_component(folder: Path, name: str, cls: Any, dtype: torch.dtype) -> Any:
+def _has_weights(name: str) -> bool:
+    return not name.startswith(("tokenizer", "scheduler"))
+
+
+def _load_part(folder: Path, name: str, cls: Any, dtype: torch.dtype) -> Any:
     options: dict[str, Any] = {"local_files_only": True}
-    if name in ("unet", "vae", "text_encoder"):
-        options |= {"use_safetensors": True, "torch_dtype" if name != "text_encoder" else "dtype": dtype}
+    if _has_weights(name):
+        options |= {"use_safetensors": True, "dtype" if "text" in name else "torch_dtype": dtype}
+        options["variant"] = variant_of(folder / name)
     try:
         with _quiet_transformers():
             component = cls.from_pretrained(str(folder / name), **options)

@@ -1,4 +1,4 @@
-"""A single .safetensors file of Stable Diffusion 1.x: U-Net, VAE and text encoder in CompVis' layout.
+"""A single .safetensors file of Stable Diffusion: U-Net, VAE and text encoder in CompVis' layout.
 
 Format: keys of `CompVis/stable-diffusion` (`model.diffusion_model.`, `first_stage_model.`,
 `cond_stage_model.transformer.`), as AUTOMATIC1111 and ComfyUI read them. Sizes are read from the tensors'
@@ -9,12 +9,13 @@ is there. diffusers renames the keys; every tensor is accounted for.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError
-from .components import Components
+from .components import Components, TextEncoder
+from .filling import filled, open_tokenizer
 from .weights import read_header
 
 if TYPE_CHECKING:
@@ -26,11 +27,10 @@ logger = logging.getLogger("mezzotint")
 UNET = "model.diffusion_model."
 VAE = "first_stage_model."
 TEXT = "cond_stage_model.transformer."
-TOKENIZER = "openai/clip-vit-large-patch14"
-"""Of every Stable Diffusion 1.x; from the Hugging Face cache or hub where no folder lies beside the file."""
 
 _OTHERS = {
-    "conditioner.embedders.": "Stable Diffusion XL",
+    "conditioner.embedders.0.model.": "the refiner of Stable Diffusion XL",
+    "conditioner.embedders.": "a part of Stable Diffusion XL",
     "cond_stage_model.model.": "Stable Diffusion 2",
     "model.diffusion_model.joint_blocks.": "Stable Diffusion 3",
     "model.diffusion_model.double_blocks.": "Flux",
@@ -54,42 +54,58 @@ def open_single_file(path: Path, dtype: torch.dtype) -> Components:
     Raises:
         ModelError: a pickle, a file of another family, or a tensor that is missing, unknown or of another shape.
     """
-    import torch
-    from diffusers import AutoencoderKL, PNDMScheduler, UNet2DConditionModel
+    from diffusers import PNDMScheduler
     from diffusers.loaders import single_file_utils as ldm
     from safetensors.torch import load_file
     from transformers import CLIPTextConfig, CLIPTextModel
 
+    from . import single_file_xl
+
     shapes = {name: tuple(entry["shape"]) for name, entry in read_header(path).items()}
+    if single_file_xl.is_whole(shapes):
+        return single_file_xl.open_weights(path, shapes, load_file(path), dtype)
     _check_family(path, shapes)
-    unet, vae = unet_config(shapes), vae_config(shapes, path)
+    vae = vae_config(shapes, path)
     weights = load_file(path)
     text = CLIPTextConfig(**text_config(shapes))
-    tokenizer = _tokenizer(path, text.vocab_size)
-    with torch.no_grad():
-        components = Components(
-            unet=_filled(
-                lambda: UNet2DConditionModel(**unet),
-                ldm.convert_ldm_unet_checkpoint(dict(weights), unet),
-                path,
-                dtype,
-            ),
-            vae=_filled(
-                lambda: AutoencoderKL(**vae), ldm.convert_ldm_vae_checkpoint(dict(weights), vae), path, dtype
-            ),
-            text_encoder=_filled(
-                lambda: CLIPTextModel(text), ldm.convert_ldm_clip_checkpoint(dict(weights)), path, dtype
-            ),
-            tokenizer=tokenizer,
-            scheduler=PNDMScheduler(**scheduler_config(shapes)),
-        )
-    _report_unused(path, shapes)
+    tokenizer = open_tokenizer(path, text.vocab_size)
+    encoder = filled(lambda: CLIPTextModel(text), ldm.convert_ldm_clip_checkpoint(dict(weights)), path, dtype)
+    components = Components(
+        **unet_and_vae(weights, unet_config(shapes), vae, path, dtype),
+        text_encoders={"text_encoder": TextEncoder(encoder, tokenizer)},
+        scheduler=PNDMScheduler(**scheduler_config(shapes), skip_prk_steps=True, set_alpha_to_one=False),
+    )
+    report_unused(path, shapes, (TEXT,))
     return components
+
+
+def unet_and_vae(
+    weights: Mapping[str, Tensor],
+    unet: Mapping[str, Any],
+    vae: Mapping[str, Any],
+    path: Path,
+    dtype: torch.dtype,
+) -> dict[str, Any]:
+    """`unet` and `vae` of these configurations, with the file's weights."""
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from diffusers.loaders import single_file_utils as ldm
+
+    return {
+        "unet": filled(
+            lambda: UNet2DConditionModel(**unet),
+            ldm.convert_ldm_unet_checkpoint(dict(weights), unet),
+            path,
+            dtype,
+        ),
+        "vae": filled(
+            lambda: AutoencoderKL(**vae), ldm.convert_ldm_vae_checkpoint(dict(weights), vae), path, dtype
+        ),
+    }
 
 
 def unet_config(shapes: Shapes) -> dict[str, Any]:
     """Configuration of the `UNet2DConditionModel` with these shapes."""
-    channels, attends, depth = _levels(shapes)
+    channels, attends, depths = _levels(shapes)
     layers = sum(f"{UNET}input_blocks.{i}.0.in_layers.2.weight" in shapes for i in range(1, 100)) // len(
         channels
     )
@@ -105,7 +121,7 @@ def unet_config(shapes: Shapes) -> dict[str, Any]:
         "layers_per_block": layers,
         "cross_attention_dim": context,
         "attention_head_dim": 8,
-        "transformer_layers_per_block": depth,
+        "transformer_layers_per_block": depths[0] if len(set(depths)) == 1 else tuple(depths),
         "use_linear_projection": linear,
     }
 
@@ -132,9 +148,9 @@ def vae_config(shapes: Shapes, path: Path) -> dict[str, Any]:
     }
 
 
-def text_config(shapes: Shapes) -> dict[str, Any]:
+def text_config(shapes: Shapes, prefix: str = TEXT) -> dict[str, Any]:
     """Configuration of the `CLIPTextModel` with these shapes, heads of 64 as in CLIP."""
-    sizes = {name.removeprefix(TEXT).removeprefix("text_model."): shape for name, shape in shapes.items()}
+    sizes = {name.removeprefix(prefix).removeprefix("text_model."): shape for name, shape in shapes.items()}
     vocabulary, width = sizes["embeddings.token_embedding.weight"]
     layers = 0
     while f"encoder.layers.{layers}.mlp.fc1.weight" in sizes:
@@ -154,38 +170,38 @@ def text_config(shapes: Shapes) -> dict[str, Any]:
 
 
 def scheduler_config(shapes: Shapes) -> dict[str, Any]:
-    """Stable Diffusion 1.5's own scheduler; `v_pred` and `ztsnr` are markers that trainers write."""
+    """Stable Diffusion's noise schedule; `v_pred` and `ztsnr` are markers that trainers write."""
     return {
         "beta_start": 0.00085,
         "beta_end": 0.012,
         "beta_schedule": "scaled_linear",
-        "skip_prk_steps": True,
         "steps_offset": 1,
-        "set_alpha_to_one": False,
         "prediction_type": "v_prediction" if "v_pred" in shapes else "epsilon",
         **({"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"} if "ztsnr" in shapes else {}),
     }
 
 
-def _levels(shapes: Shapes) -> tuple[list[int], list[bool], int]:
-    """Channels of each resolution, whether its blocks attend to the text, and transformer layers a block."""
+def _levels(shapes: Shapes) -> tuple[list[int], list[bool], list[int]]:
+    """Of each resolution its channels, whether its blocks attend to the text, and transformer layers a block."""
     channels: list[int] = []
     attends: list[bool] = []
-    depth, begins, index = 1, True, 1
+    depths: list[int] = []
+    begins, index = True, 1
     while True:
         block = f"{UNET}input_blocks.{index}"
         width = shapes.get(f"{block}.0.out_layers.3.weight")
         if width is None:
             if f"{block}.0.op.weight" not in shapes:
-                return channels, attends, depth
+                return channels, attends, depths
             begins = True
         else:
             if begins:
                 channels.append(width[0])
                 attends.append(f"{block}.1.proj_in.weight" in shapes)
+                depths.append(1)
             begins = False
-            while f"{block}.1.transformer_blocks.{depth}.norm1.weight" in shapes:
-                depth += 1
+            while f"{block}.1.transformer_blocks.{depths[-1]}.norm1.weight" in shapes:
+                depths[-1] += 1
         index += 1
 
 
@@ -195,7 +211,8 @@ def _check_family(path: Path, shapes: Shapes) -> None:
     for prefix, family in _OTHERS.items():
         if any(name.startswith(prefix) for name in shapes):
             raise ModelError(
-                f"{path} is {family} by its keys ({prefix}…); a single file is opened if it is Stable Diffusion 1.x"
+                f"{path} is {family} by its keys ({prefix}…); a single file is opened if it is a whole Stable "
+                "Diffusion 1.x or XL"
             )
     first = ", ".join(list(shapes)[:3]) or "none"
     raise ModelError(
@@ -203,60 +220,13 @@ def _check_family(path: Path, shapes: Shapes) -> None:
     )
 
 
-def _filled(make: Callable[[], Any], state: Mapping[str, Tensor], path: Path, dtype: torch.dtype) -> Any:
-    """A model with these weights, not initialised first."""
-    from accelerate import init_empty_weights
+def report_unused(path: Path, shapes: Shapes, text: tuple[str, ...]) -> None:
+    """Schedule buffers and markers are without meaning here; anything else is said.
 
-    with init_empty_weights(include_buffers=False):
-        model = make()
-    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    kind = type(model).__name__
-    prefix = "" if any(name.startswith("text_model.") for name in expected) else "text_model."
-    given = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
-    for name, shape in expected.items():
-        if name not in given:
-            raise ModelError(f"{path} lacks {name} of {kind}")
-        if tuple(given[name].shape) != shape:
-            raise ModelError(
-                f"{path}: {name} of {kind} has shape {tuple(given[name].shape)}, expected {shape}"
-            )
-    unknown = [name for name in given if name not in expected and not name.endswith("position_ids")]
-    if unknown:
-        raise ModelError(f"{path} has {unknown[0]}, which {kind} of these sizes does not know")
-    model.load_state_dict(
-        {name: given[name].to(dtype).contiguous() for name in expected}, strict=True, assign=True
-    )
-    return model.requires_grad_(True).eval()
-
-
-def _report_unused(path: Path, shapes: Shapes) -> None:
-    """Schedule buffers and markers are without meaning here; anything else is said."""
-    unused = [
-        name for name in shapes if not name.startswith((UNET, VAE, TEXT, *_WITHOUT_MEANING)) and "." in name
-    ]
+    Args:
+        text: where the text encoders' tensors are.
+    """
+    used = (UNET, VAE, *text, *_WITHOUT_MEANING)
+    unused = [name for name in shapes if not name.startswith(used) and "." in name]
     if unused:
         logger.warning("%s: %d tensors are not used, such as %s", path, len(unused), unused[0])
-
-
-def _tokenizer(path: Path, vocabulary: int) -> Any:
-    from transformers import CLIPTokenizer
-
-    beside = path.parent / "tokenizer"
-    source = str(beside) if beside.is_dir() else TOKENIZER
-    try:
-        tokenizer = CLIPTokenizer.from_pretrained(source)
-    except Exception as error:
-        raise ModelError(_no_tokenizer(path, source, type(error).__name__)) from error
-    # Without its files transformers hands over a tokenizer of two tokens, and says nothing.
-    if len(tokenizer) != vocabulary:
-        raise ModelError(
-            _no_tokenizer(path, source, f"{len(tokenizer)} tokens, the text encoder has {vocabulary}")
-        )
-    return tokenizer
-
-
-def _no_tokenizer(path: Path, source: str, why: str) -> str:
-    return (
-        f"{path} holds no tokenizer, and {source} does not give it one ({why}); connect to the network once, or put "
-        f"CLIP's tokenizer into the folder {path.parent / 'tokenizer'}"
-    )

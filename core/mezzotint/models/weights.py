@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +13,45 @@ from ..errors import ModelError
 MAX_HEADER = 100_000_000
 """Bytes; safetensors' own limit."""
 _PICKLES = {b"\x80": "a pickle", b"PK": "a zip archive (torch.save, so a pickle)", b"(": "a pickle"}
-_NAMES = ("diffusion_pytorch_model.safetensors", "model.safetensors")
+_STEMS = ("diffusion_pytorch_model", "model")
+_NAMES = tuple(f"{stem}.safetensors" for stem in _STEMS)
+HALF = "fp16"
+"""The variant in float16 that many models are downloaded in alone."""
 
 
 def find_weights(folder: Path) -> dict[str, Path]:
     """Tensor name → safetensors file, for the weights of one component, sharded or not.
 
+    Those of the variant `fp16` where there are no others.
+
     Raises:
         ModelError: there are none, or only pickles.
     """
-    for name in _NAMES:
-        path = folder / name
+    for path, index in _places(folder):
         if path.is_file():
             return dict.fromkeys(read_header(path), path)
-        index = folder / f"{name}.index.json"
         if index.is_file():
             return {tensor: folder / file for tensor, file in _weight_map(index).items()}
     others = sorted(p.name for p in folder.iterdir() if p.suffix in (".bin", ".pt", ".pth", ".ckpt", ".pkl"))
     if others:
         raise ModelError(_pickle_sentence(folder / others[0], "a pickle by its name"))
     raise ModelError(f"{folder} has no weights; expected {' or '.join(_NAMES)}")
+
+
+def variant_of(folder: Path) -> str | None:
+    """`fp16`, where the weights of a component are there in that variant alone."""
+    found = next((path.name for path, index in _places(folder) if path.is_file() or index.is_file()), "")
+    return HALF if f".{HALF}." in found else None
+
+
+def _places(folder: Path) -> Iterator[tuple[Path, Path]]:
+    """Where the weights may be: a file, or several with an index."""
+    for variant in ("", f".{HALF}"):
+        for stem in _STEMS:
+            yield (
+                folder / f"{stem}{variant}.safetensors",
+                folder / f"{stem}.safetensors.index{variant}.json",
+            )
 
 
 def _weight_map(index: Path) -> dict[str, str]:

@@ -16,8 +16,6 @@ from ..plugins.extension import Extension
 if TYPE_CHECKING:
     from .pipeline import Pipeline
 
-PATCHES = ("patch_text_encoder", "patch_unet")
-
 
 class Attachment:
     """The contexts of `patch_text_encoder` and `patch_unet` that are entered in one pipeline's models.
@@ -28,7 +26,7 @@ class Attachment:
     def __init__(self, pipe: Pipeline) -> None:
         self._pipe = pipe
         self._stacks: list[ExitStack] = []
-        self._patched: dict[str, tuple[Extension, ...]] = dict.fromkeys(PATCHES, ())
+        self._patched: dict[tuple[str, str], tuple[Extension, ...]] = {}
         self.in_use: tuple[Extension, ...] = ()
         """Extensions of the `using` blocks that are open, in order."""
 
@@ -55,10 +53,10 @@ class Attachment:
             PlanError: one belongs below a patch that is entered already.
         """
         stack.callback(self._restore, self.in_use, dict(self._patched))
-        models = {"patch_text_encoder": self._pipe.text_encoder, "patch_unet": self._pipe.unet}
-        for point in PATCHES:
-            patches = calls.patches(point, models[point], self._pipe)
-            done = self._patched[point]
+        texts = [("patch_text_encoder", name, text.model) for name, text in self._pipe.text_encoders.items()]
+        for point, name, model in (*texts, ("patch_unet", "unet", self._pipe.unet)):
+            patches = calls.patches(point, name, model, self._pipe)
+            done = self._patched.get((point, name), ())
             order = tuple(entry.use.extension for entry, _ in patches)
             if any(first is not second for first, second in zip(done, order, strict=False)):
                 late = next(entry for entry, _ in patches if all(entry.use.extension is not d for d in done))
@@ -68,7 +66,7 @@ class Attachment:
                 )
             for entry, make in patches[len(done) :]:
                 stack.enter_context(_Noted(entry, make))
-            self._patched[point] = order
+            self._patched[point, name] = order
 
     def _detach(self, stack: ExitStack) -> None:
         """Leave a `using`. Those entered later go first, whatever the order in which they are left."""
@@ -84,7 +82,9 @@ class Attachment:
                 "using(…) was left before one that was entered later; both are undone. Nest them: with a, b: …"
             )
 
-    def _restore(self, in_use: tuple[Extension, ...], patched: dict[str, tuple[Extension, ...]]) -> None:
+    def _restore(
+        self, in_use: tuple[Extension, ...], patched: dict[tuple[str, str], tuple[Extension, ...]]
+    ) -> None:
         self.in_use, self._patched = in_use, patched
 
 

@@ -128,7 +128,10 @@ class _Prompts:
             if name not in texts:
                 raise RequestError(f"a pass is conditioned on {name!r}; there are positive and negative")
             # One negative prompt for all is encoded as such, one row a prompt, as diffusers does.
-            self._encoded[name] = self._run.encode(list(texts[name])).repeat(self._run.request.n)
+            encoded = self._run.encode(list(texts[name]))
+            if name == "negative" and self._run.pipe.components.zeros_for_empty_negative:
+                encoded = encoded.zeros_at([not text.strip() for text in texts[name]])
+            self._encoded[name] = encoded.repeat(self._run.request.n)
         return self._encoded[name]
 
     def of(self, passes: tuple[Pass, ...]) -> Conditioning:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import copy
 import logging
 import threading
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, TypeVar, Unpack
 
@@ -21,20 +22,24 @@ from torch import Tensor
 
 from ..errors import PlanError, RequestError
 from ..hooks.blocks import Block, find_attention_layers, find_blocks
-from ..hooks.conditioning import Conditioning, encode_text
+from ..hooks.conditioning import Conditioning
 from ..hooks.guidance import default_guidance
-from ..models.components import Components, Source
+from ..models.components import Components, Source, TextEncoder
+from ..models.text_encoding import encode_text
 from ..planning.calls import Calls
 from ..planning.plan import Plan, make_plan
 from ..planning.watched_calls import calls_of
 from ..plugins.absent import hinting_at_absent_plugins
 from ..plugins.extension import Extension
 from ..plugins.registry import Registry
+from ..plugins.unread_marks import hint_at_unread_marks
 from ..recipes.describe import describe_run
-from ..scheduling import make_scheduler
+from ..scheduling import familiar_names, make_scheduler
+from ..unet.added_conditions import needs_pooled_text, with_size
 from ..unet.attach import attached
 from ..unet.text_width import text_width
 from .attachment import Attachment
+from .decoding import decode, encode
 from .denoise import denoise
 from .preview import fit_latent_to_rgb, preview_images
 from .request import Request, RequestOptions, resolve
@@ -72,14 +77,19 @@ class Pipeline:
         return self.components.vae
 
     @property
+    def text_encoders(self) -> Mapping[str, TextEncoder]:
+        """Each text encoder with its tokenizer: `text_encoder`, and with Stable Diffusion XL `text_encoder_2`."""
+        return self.components.text_encoders
+
+    @property
     def text_encoder(self) -> Any:
-        """The text encoder (transformers' `CLIPTextModel` or `T5EncoderModel`)."""
-        return self.components.text_encoder
+        """The text encoder (transformers' `CLIPTextModel` or `T5EncoderModel`); of several, the first."""
+        return self.text_encoders["text_encoder"].model
 
     @property
     def tokenizer(self) -> Any:
-        """The tokenizer (transformers' `CLIPTokenizer` or `T5Tokenizer`)."""
-        return self.components.tokenizer
+        """The tokenizer (transformers' `CLIPTokenizer` or `T5Tokenizer`); of several, the first."""
+        return self.text_encoders["text_encoder"].tokenizer
 
     @property
     def scheduler(self) -> SchedulerMixin:
@@ -199,19 +209,32 @@ class Pipeline:
             resource: Resource = self._resources[key]
             return resource
 
+    def encode(self, pictures: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+        """Latents (n, c, h, w) of pictures (n, 3, height, width) in [-1, 1], as the U-Net has them without noise.
+
+        Args:
+            generators: one for each picture, for what its encoder leaves to chance.
+        """
+        with torch.no_grad():
+            return encode(pictures, self.components, generators)
+
     def free(self) -> None:
         """Forget all cached resources."""
         with self._cache_lock:
             self._resources.clear()
 
     def _request(self, prompt: str | Sequence[str], options: RequestOptions) -> Request:
-        return resolve(
+        request = resolve(
             prompt,
             defaults=self.source.defaults,
             native_size=self.native_size,
             size_multiple=self.vae_scale_factor,
             **options,
         )
+        scheduler, spacing = familiar_names(
+            request.scheduler, request.spacing, self.registry.schedulers, self.registry.spacings
+        )
+        return replace(request, scheduler=scheduler, spacing=spacing)
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -253,6 +276,10 @@ class Pipeline:
 
     def _run(self, request: Request, plan: Plan, on_step: Callable[[Progress], None] | None) -> Result:
         calls = calls_of(plan)
+        texts = (*request.prompts, *request.negatives)
+        unread = hint_at_unread_marks(texts, [use.extension for use in plan.uses], self.registry)
+        if unread is not None:
+            logger.warning("%s", unread)
         generators = [torch.Generator("cpu").manual_seed(seed) for seed in request.seeds]
         run = Run(self, request, plan, generators)
         run._encode = self._encoder(run, calls)
@@ -293,23 +320,31 @@ class Pipeline:
     def _encoder(self, run: Run, calls: Calls) -> Callable[[list[str]], Conditioning]:
         inside = False
 
+        config = self.unet.config
+
         def encode(prompts: list[str]) -> Conditioning:
             nonlocal inside
             if inside or not calls.acts("encode_prompt"):
-                return self._encode_text(prompts)
+                return with_size(self._encode_text(prompts), config, run.request.size)
             inside = True
             try:
                 like = next(self.text_encoder.parameters())
-                answer = calls.encode_prompt(prompts, like, text_width(self.unet.config), run)
+                added = ("text_embeds",) if needs_pooled_text(config) else ()
+                answer = calls.encode_prompt(prompts, like, text_width(config), added, run)
             finally:
                 inside = False
-            return self._encode_text(prompts) if answer is None else answer
+            answer = self._encode_text(prompts) if answer is None else answer
+            return with_size(answer, config, run.request.size)
 
         return encode
 
     def _encode_text(self, prompts: list[str]) -> Conditioning:
         conditioning, cut = encode_text(
-            prompts, self.tokenizer, self.text_encoder, self.device, self.text_encoder.dtype
+            prompts,
+            list(self.text_encoders.values()),
+            self.components.family.embed,
+            self.device,
+            self.text_encoder.dtype,
         )
         for text in filter(None, cut):
             logger.warning("the prompt is too long for the text encoder; cut off: %r", text)
@@ -320,9 +355,7 @@ class Pipeline:
         return VaeImageProcessor(vae_scale_factor=self.vae_scale_factor)
 
     def _decode(self, latents: Tensor, run: Run) -> list[Image]:
-        decoded = self.vae.decode(
-            latents / self.vae.config.scaling_factor, return_dict=False, generator=run.generators
-        )[0]
+        decoded = decode(latents, self.components, generator=run.generators)
         images: list[Image] = self._image_processor.postprocess(decoded, do_denormalize=[True] * len(decoded))
         return images
 
@@ -338,7 +371,7 @@ class Pipeline:
         return step
 
     def _preview(self, latents: Tensor) -> list[Image]:
-        latent_to_rgb = self.resource("latent to RGB", lambda: fit_latent_to_rgb(self.vae))
+        latent_to_rgb = self.resource("latent to RGB", lambda: fit_latent_to_rgb(self.components))
         return preview_images(latents, latent_to_rgb, self.vae_scale_factor)
 
 

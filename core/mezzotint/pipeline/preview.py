@@ -7,20 +7,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..models.components import Components
+from .decoding import decode
+
 FITTED_LATENTS = 8
 FITTED_SIZE = 8
 
 
-def fit_latent_to_rgb(vae: Any) -> Tensor:
+def fit_latent_to_rgb(components: Components) -> Tensor:
     """Least-squares map (channels + 1, 3) from latents to the mean colour (in [-1, 1]) of the pixels they decode to.
 
     Fitted on smooth random latents, seeded, so that it is the same each time.
     """
     generator = torch.Generator("cpu").manual_seed(0)
+    vae = components.vae
     channels = vae.config.latent_channels
     coarse = torch.randn(FITTED_LATENTS, channels, 2, 2, generator=generator)
     latents = torch.nn.functional.interpolate(coarse, size=(FITTED_SIZE, FITTED_SIZE), mode="bilinear")
-    pixels = vae.decode((latents / vae.config.scaling_factor).to(vae.device, vae.dtype), return_dict=False)[0]
+    pixels = decode(latents.to(vae.device, vae.dtype), components)
     colours = torch.nn.functional.adaptive_avg_pool2d(pixels.float().cpu(), (FITTED_SIZE, FITTED_SIZE))
     inputs = latents.permute(0, 2, 3, 1).reshape(-1, channels)
     inputs = torch.cat([inputs, torch.ones(len(inputs), 1)], dim=1)

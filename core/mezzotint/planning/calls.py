@@ -6,7 +6,7 @@ pluggy registers and validates; it is not asked to call, because a chain hands e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -86,12 +86,12 @@ class Calls:
     # Once.
 
     def patches(
-        self, point: str, model: Module, pipe: Pipeline
+        self, point: str, name: str, model: Module, pipe: Pipeline
     ) -> list[tuple[Entry, Callable[[], AbstractContextManager[Any] | None]]]:
         """`patch_unet` or `patch_text_encoder`: for each extension, in order, what makes its context."""
-        name = "unet" if point == "patch_unet" else "text_encoder"
+        model_argument = point.removeprefix("patch_")
         return [
-            (entry, partial(_make_context, entry, {name: model, "pipe": pipe}))
+            (entry, partial(_make_context, entry, {model_argument: model, "name": name, "pipe": pipe}))
             for entry in self._entries.get(point, ())
         ]
 
@@ -103,13 +103,18 @@ class Calls:
                 return _CheckedGuidance(entry, answer)
         return None
 
-    def encode_prompt(self, prompts: list[str], like: Tensor, dim: int, run: Run) -> Conditioning | None:
-        """Embeddings (len(prompts), tokens, dim) from an extension's encoder, in `like`'s dtype, or `None`."""
+    def encode_prompt(
+        self, prompts: list[str], like: Tensor, dim: int, added: Collection[str], run: Run
+    ) -> Conditioning | None:
+        """Embeddings (len(prompts), tokens, dim) from an extension's encoder, in `like`'s dtype, or `None`.
+
+        `added` names what the U-Net takes beside them.
+        """
         return self._exclusive(
             "encode_prompt",
             {"prompts": prompts, "run": run},
             run,
-            lambda entry, answer: check_conditioning(entry, answer, len(prompts), dim, like),
+            lambda entry, answer: check_conditioning(entry, answer, len(prompts), dim, like, added),
         )
 
     def make_scheduler(self, run: Run) -> SchedulerMixin | None:
@@ -147,7 +152,9 @@ class Calls:
             "conditioning",
             values,
             run,
-            lambda entry, answer, like: check_conditioning(entry, answer, rows, dim, like.embeddings),
+            lambda entry, answer, like: check_conditioning(
+                entry, answer, rows, dim, like.embeddings, like.added
+            ),
         )
 
     def unet_residuals(

@@ -180,7 +180,9 @@ def _refuse_conflicts(uses: Sequence[Use]) -> None:
     names = {use.extension.extension_name: use for use in uses}
     for use in uses:
         for other in use.extension.conflicts:
-            if other in names:
+            if other in names and names[other] is not use:
+                if other == use.extension.extension_name:
+                    raise PlanError(f"{use.label} ({use.owner}) may be used once in a run; give one of it")
                 raise PlanError(
                     f"{use.label} ({use.owner}) declares a conflict with {other} ({names[other].owner}): "
                     "use one of them"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -98,8 +98,13 @@ def check_block(entry: Entry, answer: Any, state: BlockOutput, block: Block) -> 
     return BlockOutput(hidden_states, skips)
 
 
-def check_conditioning(entry: Entry, answer: Any, rows: int, dim: int, like: Any) -> Conditioning:
-    """A `Conditioning` with `rows` rows throughout and embeddings (rows, tokens, dim), in the dtype and on the device of `like`."""
+def check_conditioning(
+    entry: Entry, answer: Any, rows: int, dim: int, like: Any, added: Collection[str] = ()
+) -> Conditioning:
+    """A `Conditioning` with `rows` rows throughout and embeddings (rows, tokens, dim), in the dtype and on the device of `like`.
+
+    `added` names what must be among its added conditions.
+    """
     if not isinstance(answer, Conditioning):
         raise _wrong(entry, _kind(answer), "a mezzotint.Conditioning")
     embeddings = answer.embeddings
@@ -114,6 +119,13 @@ def check_conditioning(entry: Entry, answer: Any, rows: int, dim: int, like: Any
     for name, tensor in answer.added.items():
         if tensor.shape[0] != rows:
             raise _wrong(entry, f"added condition {name!r} with {tensor.shape[0]} rows", f"{rows} rows")
+    for name in added:
+        if name not in answer.added:
+            raise _wrong(
+                entry,
+                f"a Conditioning without {name}",
+                f"{name} in its added conditions, as this U-Net takes it",
+            )
     return answer
 
 

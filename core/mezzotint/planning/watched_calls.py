@@ -43,11 +43,12 @@ class WatchedCalls(Calls):
         self._before_the_run: list[HookCall] = []
 
     def patches(
-        self, point: str, model: Module, pipe: Pipeline
+        self, point: str, name: str, model: Module, pipe: Pipeline
     ) -> list[tuple[Entry, Callable[[], AbstractContextManager[Any] | None]]]:
         """As `Calls.patches`; entering is timed, and reported once there is a run."""
         return [
-            (entry, partial(self._timed, entry, make)) for entry, make in super().patches(point, model, pipe)
+            (entry, partial(self._timed, entry, make))
+            for entry, make in super().patches(point, name, model, pipe)
         ]
 
     def guidance(self, run: Run) -> Guidance | None:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ..errors import PluginError, RequestError, option_errors
 from ..hashing import hash_options
 from ..hooks.markers import is_hookimpl
+from ..hooks.prompt_marks import PromptMark
 from ..hooks.signatures import check_implementations
 from ..hookspecs import Providers, RunHooks
 
@@ -38,7 +39,7 @@ class Extension(BaseModel):
 
     Class keywords:
         name: lower-case words joined by dashes; required unless the class is an abstract base.
-        conflicts: names of extensions that must not be used in the same run.
+        conflicts: names of extensions that must not be used in the same run; its own name: once in a run.
 
     Raises:
         PluginError: a hook method has no such hook point, or an argument that the hook point lacks.
@@ -48,6 +49,8 @@ class Extension(BaseModel):
 
     extension_name: ClassVar[str] = ""
     conflicts: ClassVar[tuple[str, ...]] = ()
+    reads: ClassVar[tuple[PromptMark, ...]] = ()
+    """Signs in prompts that are more than words to it. A run without it says that they are plain words there."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         """Options by name, or by position in the order of their declaration.

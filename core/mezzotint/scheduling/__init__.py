@@ -5,6 +5,7 @@ model's `NoiseSchedule`. `make_scheduler` joins one of each to a complete diffus
 Importing this package imports neither torch nor diffusers, so that plugins stay quick to list.
 """
 
+from .familiar_names import familiar_names
 from .integrate import integrate
 from .make import make_scheduler
 from .noise_schedule import NoiseSchedule
@@ -30,6 +31,7 @@ __all__ = [
     "SolverSpec",
     "SpacingSpec",
     "Step",
+    "familiar_names",
     "find_scheduler",
     "find_spacing",
     "integrate",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import RequestError
+from .familiar_names import familiar_names
 from .scheduler_names import Member, find_scheduler
 from .spacing_names import find_spacing
 from .specs import SchedulerFamily, SchedulerSpec, SolverSpec, SpacingSpec
@@ -43,10 +44,12 @@ def make_scheduler(
     """
     _check_kinds(name, spacing, like)
     chosen = dict(options or {})
+    if isinstance(spacing, str | None):
+        name, spacing = familiar_names(name, spacing, schedulers, spacings)
     # A scheduler that was made from a solver goes on with that.
     found: Any = getattr(like, "solver", type(like)) if name is None else name
     if isinstance(name, str):
-        found = find_scheduler(name, schedulers, families)
+        found = find_scheduler(name, schedulers, families, spacings)
     if isinstance(found, SolverSpec):
         return _replay(found, spacing, like, spacings, chosen)
     if isinstance(spacing, SpacingSpec):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from ..errors import unknown_name
-from .specs import SchedulerFamily, SchedulerSpec, SolverSpec
+from ..errors import UnknownNameError, unknown_name
+from .familiar_names import known_scheduler, near_names
+from .specs import SchedulerFamily, SchedulerSpec, SolverSpec, SpacingSpec
 
 if TYPE_CHECKING:
     from diffusers import SchedulerMixin
@@ -30,8 +32,12 @@ def find_scheduler(
     name: str,
     schedulers: Mapping[str, SolverSpec | SchedulerSpec | type],
     families: Mapping[str, SchedulerFamily],
+    spacings: Mapping[str, SpacingSpec] = MappingProxyType({}),
 ) -> SolverSpec | SchedulerSpec | Member | type:
-    """What goes by this name.
+    """What goes by this name, here or in a web UI.
+
+    Args:
+        spacings: for the hint where the name is that of a spacing.
 
     Raises:
         UnknownNameError: nothing does; near misses are named.
@@ -43,8 +49,8 @@ def find_scheduler(
             raise unknown_name(f"scheduler of {prefix!r}", member, names)
         return Member(families[prefix], member)
     try:
-        return schedulers[name]
+        return schedulers[known_scheduler(name, schedulers) or name]
     except KeyError:
-        known = [*schedulers, *(f"{each}:…" for each in families)]
-        hint = "" if known else "pip install mezzotint-schedulers brings some."
-        raise unknown_name("scheduler", name, known, hint) from None
+        meant = near_names(name, schedulers, spacings, [f"{each}:…" for each in families])
+        hint = "" if schedulers or families else " pip install mezzotint-schedulers brings some."
+        raise UnknownNameError(f"no scheduler named {name!r}; {meant}{hint}") from None

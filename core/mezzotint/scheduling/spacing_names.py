@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..errors import DuplicateNameError, unknown_name
+from ..errors import DuplicateNameError, UnknownNameError, suggest
+from .familiar_names import known_spacing, written_here
 from .specs import SpacingSpec
 
 
@@ -15,6 +16,7 @@ def find_spacing(name: str, spacings: Mapping[str, SpacingSpec]) -> SpacingSpec:
         UnknownNameError: there is none; near misses and dialects are listed.
         DuplicateNameError: two dialects claim to be the default.
     """
+    name = known_spacing(name, spacings) or name
     dialects = [spec for spec in spacings.values() if spec.family == name]
     defaults = [spec for spec in dialects if spec.default]
     if len(defaults) == 1:
@@ -30,4 +32,6 @@ def find_spacing(name: str, spacings: Mapping[str, SpacingSpec]) -> SpacingSpec:
         plain = {spec.family for spec in spacings.values() if spec.default}
         known = {*spacings, *plain}
         hint = "" if known else "pip install mezzotint-schedulers brings some."
-        raise unknown_name("spacing", name, known, hint) from None
+        raise UnknownNameError(
+            f"no spacing named {name!r}; {suggest(written_here(name), known)}{' ' + hint if hint else ''}"
+        ) from None

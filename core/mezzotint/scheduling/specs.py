@@ -54,6 +54,8 @@ class SolverSpec:
     description: str = ""
     unconditional: bool = False
     """Whether it needs the unconditional prediction beside the guided one, as `s.uncond_denoised`."""
+    also: tuple[str, ...] = ()
+    """What others call it, where case, blanks and the like are not all that differs."""
 
     def __deepcopy__(self, memo: object) -> SolverSpec:
         return self
@@ -78,6 +80,8 @@ class SpacingSpec:
     options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     """The function's keyword-only parameters with their defaults."""
     description: str = ""
+    also: tuple[str, ...] = ()
+    """What others call it, where case, blanks and the like are not all that differs."""
 
     def __deepcopy__(self, memo: object) -> SpacingSpec:
         return self
@@ -129,6 +133,7 @@ def solver(
     start: Literal["marginal", "spacing"] = "marginal",
     final_sigma: Literal["zero", "config"] = "zero",
     unconditional: bool = False,
+    also: tuple[str, ...] = (),
     **options: Any,
 ) -> Callable[[SolverFunction], SolverSpec]:
     """Turn a function of a `Step` into a `SolverSpec`; see there for the fields.
@@ -160,6 +165,7 @@ def solver(
             final_sigma,
             _summary(function),
             unconditional,
+            also,
         )
 
     return make
@@ -171,6 +177,7 @@ def spacing(
     paper: str = "",
     default: bool = False,
     start: Literal["sigma_max", "marginal"] = "sigma_max",
+    also: tuple[str, ...] = (),
 ) -> Callable[[SpacingFunction], SpacingSpec]:
     """Turn a function of `n`, a `NoiseSchedule` and keyword-only options into a `SpacingSpec`.
 
@@ -191,7 +198,14 @@ def spacing(
         }
         plain = "@" not in name
         return SpacingSpec(
-            name, function, paper, default or plain, start, MappingProxyType(options), _summary(function)
+            name,
+            function,
+            paper,
+            default or plain,
+            start,
+            MappingProxyType(options),
+            _summary(function),
+            also,
         )
 
     return make

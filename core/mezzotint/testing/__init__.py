@@ -23,6 +23,7 @@ _WHERE = {
     "fingerprint": "fingerprinting",
     "save_tiny_model": "tiny",
     "save_tiny_pixel_model": "tiny_pixels",
+    "save_tiny_xl_model": "tiny_xl",
     "tiny_pipeline": "tiny",
 }
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from .tiny import save_tiny_model as save_tiny_model
     from .tiny import tiny_pipeline as tiny_pipeline
     from .tiny_pixels import save_tiny_pixel_model as save_tiny_pixel_model
+    from .tiny_xl import save_tiny_xl_model as save_tiny_xl_model
 
 
 __getattr__ = lazy_names(__name__, _WHERE)

@@ -50,10 +50,12 @@ def fingerprint(model: Module | Pipeline) -> Fingerprint:
         entries, alive = _module(model)
         return Fingerprint(entries, tuple(alive))
     all_entries = {f"scheduler.{name}": _plain(value) for name, value in vars(model.scheduler).items()}
-    all_entries["tokenizer"] = f"{id(model.tokenizer)} {len(model.tokenizer)}"
-    all_alive: list[object] = [model.scheduler, model.tokenizer]
-    for name in ("unet", "vae", "text_encoder"):
-        entries, alive = _module(getattr(model, name))
+    all_alive: list[object] = [model.scheduler]
+    for name, encoder in model.text_encoders.items():
+        all_entries[f"{name}: tokenizer"] = f"{id(encoder.tokenizer)} {len(encoder.tokenizer)}"
+        all_alive.append(encoder.tokenizer)
+    for name, module in model.components.modules.items():
+        entries, alive = _module(module)
         all_entries |= {f"{name}:{key}": value for key, value in entries.items()}
         all_alive += alive
     return Fingerprint(all_entries, tuple(all_alive))

@@ -32,9 +32,9 @@ def save_tiny_model(folder: Path, *, prediction_type: str = "epsilon", seed: int
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        tokenizer = _tokenizer(folder / "tokenizer")
-        _tiny_unet(**unet).save_pretrained(folder / "unet")
-        _tiny_vae().save_pretrained(folder / "vae")
+        tokenizer = tiny_tokenizer(folder / "tokenizer")
+        tiny_unet(**unet).save_pretrained(folder / "unet")
+        tiny_vae().save_pretrained(folder / "vae")
         _tiny_text_encoder(len(tokenizer)).save_pretrained(folder / "text_encoder")
     DDIMScheduler(
         beta_start=0.00085,
@@ -75,7 +75,8 @@ def tiny_pipeline(
     return Pipeline(components, registry, Source(str(folder), folder))
 
 
-def _tiny_unet(**changes: Any) -> UNet2DConditionModel:
+def tiny_unet(**changes: Any) -> UNet2DConditionModel:
+    """A U-Net of the shape of Stable Diffusion 1.x, with changes to its configuration."""
     config: dict[str, Any] = {
         "sample_size": 16,
         "block_out_channels": (8, 16),
@@ -91,7 +92,8 @@ def _tiny_unet(**changes: Any) -> UNet2DConditionModel:
     return UNet2DConditionModel(**{**config, **changes})
 
 
-def _tiny_vae() -> AutoencoderKL:
+def tiny_vae() -> AutoencoderKL:
+    """An autoencoder with two pixels a latent."""
     return AutoencoderKL(
         block_out_channels=(8, 16),
         down_block_types=("DownEncoderBlock2D",) * 2,
@@ -121,12 +123,15 @@ def _tiny_text_encoder(vocabulary: int) -> CLIPTextModel:
     return model.eval()
 
 
-def _tokenizer(folder: Path) -> CLIPTokenizer:
-    """CLIP's tokenizer with bytes alone and no merges."""
+def tiny_tokenizer(folder: Path, **options: Any) -> CLIPTokenizer:
+    """CLIP's tokenizer with bytes alone and no merges, written to a folder."""
     letters = sorted(ByteLevel.alphabet())
     tokens = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
     tokenizer = CLIPTokenizer(
-        vocab={token: number for number, token in enumerate(tokens)}, merges=[], model_max_length=MAX_TOKENS
+        vocab={token: number for number, token in enumerate(tokens)},
+        merges=[],
+        model_max_length=MAX_TOKENS,
+        **options,
     )
     tokenizer.save_pretrained(folder)
     return tokenizer

@@ -205,6 +205,11 @@ def test_what_cannot_be_combined_is_refused_by_name(pipe, extensions, sentence):
         pipe("a cat", use=extensions, **RUN)
 
 
+def test_a_second_perturbed_pass_is_refused_before_anything_runs(pipe):
+    with pytest.raises(PlanError, match="pag .* may be used once in a run"):
+        pipe.plan("a cat", use=[PAG(), PAG(layers="up.0.**.attn1")])
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [

@@ -10,10 +10,11 @@ from .blend import Blend
 from .clip import CLIP
 from .clip_skip import ClipSkip
 from .ip_adapter.extension import IPAdapter
-from .prompt_embeds import PromptEmbeds, embed
+from .prompt_embeds import PromptEmbeds, embed, embed_pooled
 from .prompt_schedule import PromptSchedule
 from .prompt_syntax import PromptSyntax
 from .region import Region
+from .size_conditioning import SizeConditioning
 from .t5 import T5
 from .textual_inversion.extension import TextualInversion
 
@@ -27,10 +28,11 @@ EXTENSIONS: tuple[type[Extension], ...] = (
     PromptSchedule,
     PromptSyntax,
     Region,
+    SizeConditioning,
     TextualInversion,
 )
 
-__all__ = ["EXTENSIONS", "embed", *(extension.__name__ for extension in EXTENSIONS)]
+__all__ = ["EXTENSIONS", "embed", "embed_pooled", *(extension.__name__ for extension in EXTENSIONS)]
 
 
 @hookimpl

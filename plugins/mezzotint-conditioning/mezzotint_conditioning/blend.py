@@ -35,7 +35,7 @@ class Blend(Extension, name="blend"):
     @hookimpl(after=["prompt-embeds", "prompt-schedule"])
     def conditioning(self, conditioning: Conditioning, pass_: Pass, run: Run) -> Conditioning | None:
         """Interpolated embeddings for the passes with the prompt, equally long ones for the others."""
-        from .interpolation import interpolate, interpolate_masks
+        from .interpolation import interpolate_conditionings
         from .token_padding import pad_conditioning
 
         other = run.state(self, lambda: run.encode([self.to]))
@@ -45,10 +45,7 @@ class Blend(Extension, name="blend"):
             return None if own is conditioning else own
         end = pad_conditioning(other, tokens, run).repeat(own.rows)
         amounts = self._amounts(run).to(own.embeddings)
-        return own.replace(
-            embeddings=interpolate(own.embeddings, end.embeddings, amounts, self.mode),
-            attention_mask=interpolate_masks(own.attention_mask, end.attention_mask, amounts),
-        )
+        return interpolate_conditionings(own, end, amounts, self.mode)
 
     def _amounts(self, run: Run) -> Tensor:
         """How far for each image, (n, 1, 1)."""

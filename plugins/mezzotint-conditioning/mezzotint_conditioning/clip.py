@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mezzotint import Conditioning, Extension, Field, hookimpl
 
@@ -28,25 +28,27 @@ class CLIP(Extension, name="clip"):
         from .a1111.chunks import make_chunks
         from .a1111.schedule import Fragment
         from .clip_chunks import encode_chunks
-        from .text_encoders import text_encoder_of
+        from .text_encoders import text_encoders_of
 
-        clip = text_encoder_of(run.pipe, self, "CLIP")
+        encoders = text_encoders_of(run.pipe, self, "CLIP")
 
-        def chunked(text: str) -> list:
-            return make_chunks([Fragment(text)], clip.tokenizer)
+        def chunked(text: str, tokenizer: Any) -> list:
+            return make_chunks([Fragment(text)], tokenizer)
 
-        rows = [chunked(text) for text in prompts]
+        rows = [[chunked(text, encoder.tokenizer) for text in prompts] for encoder in encoders]
         if self.chunks:
             texts = dict.fromkeys((*run.request.prompts, *run.request.negatives))
-            count = run.state(self, lambda: max(len(chunked(text)) for text in texts))
+            count = run.state(
+                self, lambda: max(len(chunked(text, each.tokenizer)) for each in encoders for text in texts)
+            )
         else:
-            for row in rows:
+            for row in rows[0]:
                 lost = [token for chunk in row[1:] for token in chunk.tokens]
                 if lost:
                     logger.warning(
                         "the prompt is too long for the text encoder; cut off: %r",
-                        clip.tokenizer.decode(lost),
+                        encoders[0].tokenizer.decode(lost),
                     )
-            rows, count = [row[:1] for row in rows], 1
-        embeddings = encode_chunks(rows, clip.tokenizer, clip.model, chunk_count=count)
-        return Conditioning(embeddings.to(run.pipe.dtype))
+            rows, count = [[row[:1] for row in own] for own in rows], 1
+        conditioning = encode_chunks(rows, encoders, run.pipe.components.family.embed, chunk_count=count)
+        return conditioning.replace(embeddings=conditioning.embeddings.to(run.pipe.dtype))

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from mezzotint import Conditioning
 from mezzotint.errors import RequestError
+from mezzotint.hooks.conditioning import concatenate
+from mezzotint.models.text_encoding import Embedded, side_by_side
 
-from .token_padding import pad_tokens
+from .token_padding import pad_conditioning
 
 if TYPE_CHECKING:
     from mezzotint import Run
+    from mezzotint.models.components import TextEncoder
+    from mezzotint.models.text_encoding import Embed
     from torch import Tensor
 
 
@@ -23,17 +28,20 @@ class CompelPrompts:
 
         pipe = run.pipe
         self._run = run
-        self._compel = Compel(
-            tokenizer=pipe.tokenizer,
-            text_encoder=pipe.text_encoder,
-            truncate_long_prompts=False,
-            device=pipe.device,
-            dtype_for_device_getter=lambda device: pipe.text_encoder.dtype,
-        )
-        self._encoded: dict[str, Tensor] = {}
+        self._compels = [
+            Compel(
+                tokenizer=encoder.tokenizer,
+                text_encoder=_Embedder(encoder.model, pipe.components.family.embed),
+                truncate_long_prompts=False,
+                device=pipe.device,
+                dtype_for_device_getter=lambda device: pipe.text_encoder.dtype,
+            )
+            for encoder in pipe.text_encoders.values()
+        ]
+        self._encoded: dict[str, Conditioning] = {}
         self._parsed: dict[str, Any] = {}
         texts = dict.fromkeys((*run.request.prompts, *run.request.negatives))
-        self._tokens = max(self._row(text).shape[1] for text in texts)
+        self._tokens = max(self._row(text).embeddings.shape[1] for text in texts)
 
     def encode(self, prompts: Sequence[str]) -> Conditioning:
         """Embeddings (prompts, tokens, dim), filled up to the length of the run's longest prompt.
@@ -41,40 +49,59 @@ class CompelPrompts:
         Raises:
             RequestError: compel cannot read a prompt, or it uses `.swap()`, which compel itself leaves to others.
         """
-        import torch
-
         if all(self._is_plain(text) for text in prompts):
-            embeddings = self._run.encode(list(prompts)).embeddings
+            encoded = self._run.encode(list(prompts))
         else:
             rows = [self._row(text) for text in prompts]
-            longest = max(row.shape[1] for row in rows)
-            embeddings = torch.cat([pad_tokens(row, longest, self._run) for row in rows])
-        return Conditioning(pad_tokens(embeddings, self._tokens, self._run))
+            longest = max(row.embeddings.shape[1] for row in rows)
+            encoded = concatenate([pad_conditioning(row, longest, self._run) for row in rows])
+        return pad_conditioning(encoded, self._tokens, self._run)
 
-    def _row(self, text: str) -> Tensor:
+    def _row(self, text: str) -> Conditioning:
         if text not in self._encoded:
-            self._encoded[text] = (
-                self._run.encode([text]).embeddings if self._is_plain(text) else self._weighted(text)
-            )
+            self._encoded[text] = self._run.encode([text]) if self._is_plain(text) else self._weighted(text)
         return self._encoded[text]
 
-    def _weighted(self, text: str) -> Tensor:
+    def _weighted(self, text: str) -> Conditioning:
         try:
             parsed = self._parse(text)
             if any(getattr(prompt, "wants_cross_attention_control", False) for prompt in parsed.prompts):
                 raise RequestError(f"prompt {text!r} uses .swap(), which compel does not carry out")
-            embeddings: Tensor = self._compel.build_conditioning_tensor_for_conjunction(parsed)[0]
+            states = [compel.build_conditioning_tensor_for_conjunction(parsed)[0] for compel in self._compels]
         except RequestError:
             raise
         except Exception as error:
             raise RequestError(f"compel cannot read the prompt {text!r}: {error}") from error
-        embeddings = embeddings if embeddings.dim() == 3 else embeddings[None]
-        return embeddings.to(self._run.pipe.text_encoder.dtype)
+        pipe = self._run.pipe
+        words = " ".join(_words(parsed))
+        conditioning = side_by_side(
+            [
+                Embedded(each if each.dim() == 3 else each[None], self._pooled(encoder, words))
+                for each, encoder in zip(states, pipe.text_encoders.values(), strict=True)
+            ]
+        )
+        # What else the model takes, such as sizes, is the same for every text.
+        others = self._run.encode([""]).added
+        return conditioning.replace(
+            embeddings=conditioning.embeddings.to(pipe.text_encoder.dtype),
+            added={**others, **conditioning.added},
+        )
+
+    def _pooled(self, encoder: TextEncoder, words: str) -> Tensor | None:
+        """The pooled text of a prompt without its weights, of an encoder that has one."""
+        if not hasattr(encoder.model, "text_projection"):
+            return None
+        limit = encoder.tokenizer.model_max_length
+        inputs = encoder.tokenizer(
+            [words], padding="max_length", max_length=limit, truncation=True, return_tensors="pt"
+        )
+        pipe = self._run.pipe
+        return pipe.components.family.embed(encoder.model, inputs.input_ids.to(pipe.device), None).pooled
 
     def _parse(self, text: str) -> Any:
         # Once for each text: compel's parser takes seconds for a few hundred words.
         if text not in self._parsed:
-            self._parsed[text] = self._compel.parse_prompt_string(text)
+            self._parsed[text] = self._compels[0].parse_prompt_string(text)
         return self._parsed[text]
 
     def _is_plain(self, text: str) -> bool:
@@ -92,3 +119,24 @@ class CompelPrompts:
         return (
             alone and bool(fragments or not text) and len(tokens) <= self._run.pipe.tokenizer.model_max_length
         )
+
+
+class _Embedder:
+    """A text encoder as compel calls one; its last hidden states are what the model takes from it."""
+
+    def __init__(self, text_encoder: Any, embed: Embed) -> None:
+        self._text_encoder, self._embed = text_encoder, embed
+        self.device, self.dtype = text_encoder.device, text_encoder.dtype
+
+    def __call__(self, ids: Tensor, attention_mask: Tensor | None = None, **options: Any) -> SimpleNamespace:
+        states = self._embed(self._text_encoder, ids, attention_mask).hidden_states
+        return SimpleNamespace(last_hidden_state=states)
+
+
+def _words(parsed: Any) -> Iterator[str]:
+    """The texts of a prompt without the syntax, those of a blend one after the other."""
+    for prompt in getattr(parsed, "prompts", ()):
+        yield from _words(prompt)
+    for piece in getattr(parsed, "children", ()):
+        if getattr(piece, "text", ""):
+            yield piece.text

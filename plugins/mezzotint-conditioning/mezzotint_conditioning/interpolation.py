@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mezzotint import Conditioning
     from torch import Tensor
 
 
@@ -29,6 +30,25 @@ def interpolate(start: Tensor, end: Tensor, t: Tensor, mode: Interpolation) -> T
 
     between = torch.lerp(start, end, t) if mode is Interpolation.LERP else _slerp(start, end, t)
     return torch.where(t == 0, start, torch.where(t == 1, end, between))
+
+
+def interpolate_conditionings(
+    start: Conditioning, end: Conditioning, t: Tensor, mode: Interpolation
+) -> Conditioning:
+    """`start` with embeddings, mask and pooled text between those of both; sizes and the like stay.
+
+    Args:
+        t: (rows, 1, 1).
+    """
+    added = dict(start.added)
+    if "text_embeds" in start.added and "text_embeds" in end.added:
+        pooled = (each.added["text_embeds"][:, None] for each in (start, end))
+        added["text_embeds"] = interpolate(*pooled, t, mode)[:, 0]
+    return start.replace(
+        embeddings=interpolate(start.embeddings, end.embeddings, t, mode),
+        attention_mask=interpolate_masks(start.attention_mask, end.attention_mask, t),
+        added=added,
+    )
 
 
 def interpolate_masks(start: Tensor | None, end: Tensor | None, t: Tensor) -> Tensor | None:

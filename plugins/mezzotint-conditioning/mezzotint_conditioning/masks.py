@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .pictures import open_picture
+from mezzotint.pictures import open_picture
 
 if TYPE_CHECKING:
     from mezzotint import Block, Run
@@ -12,10 +12,12 @@ if TYPE_CHECKING:
 
 
 def open_mask(value: Any, run: Run, *, binary: bool, what: str = "mask") -> Tensor:
-    """A mask picture at the size of the run's images, (1, 1, height, width) from 0 to 1; white counts.
+    """A mask picture at the size of the run's images, (1, 1, height, width) from 0 to 1.
+
+    White counts; what is transparent was not drawn, and does not.
 
     Args:
-        value: a file or PIL image; stretched to the size.
+        value: a picture; stretched to the size.
         binary: whether everything is 0 or 1, as `IPAdapterMaskProcessor` of diffusers makes it.
         what: how errors call it.
     """
@@ -23,7 +25,8 @@ def open_mask(value: Any, run: Run, *, binary: bool, what: str = "mask") -> Tens
 
     width, height = run.request.size
     processor = IPAdapterMaskProcessor(vae_scale_factor=1, do_binarize=binary)
-    mask: Tensor = processor.preprocess(open_picture(value, what), height=height, width=width)
+    picture = open_picture(value, what, background="black")
+    mask: Tensor = processor.preprocess(picture, height=height, width=width)
     return mask.to(run.pipe.device)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mezzotint.errors import ModelError
-from mezzotint.models.weights import check_shapes, find_weights
+from mezzotint.models.weights import check_shapes, find_weights, variant_of
 
 if TYPE_CHECKING:
     import torch
@@ -39,7 +39,9 @@ def open_pretrained(folder: Path, cls: Any, what: str, dtype: torch.dtype) -> An
         )
     check_shapes(cls, config, find_weights(folder))
     try:
-        model = cls.from_pretrained(str(folder), local_files_only=True, use_safetensors=True, dtype=dtype)
+        model = cls.from_pretrained(
+            str(folder), local_files_only=True, use_safetensors=True, variant=variant_of(folder), dtype=dtype
+        )
     except Exception as error:
         raise ModelError(f"{folder} cannot be opened as {cls.__name__}: {error}") from error
     return model.eval().requires_grad_(False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 NAMES = {
     "positive": ("positive", "prompt_embeds"),
     "negative": ("negative", "negative_prompt_embeds"),
+    "positive_pooled": ("positive_pooled", "pooled_prompt_embeds"),
+    "negative_pooled": ("negative_pooled", "negative_pooled_prompt_embeds"),
 }
 """Tensors in a file: our names, and diffusers'."""
 
@@ -25,7 +27,8 @@ NAMES = {
 class PromptEmbeds(Extension, name="prompt-embeds"):
     """Give the U-Net embeddings instead of the prompt's, from a safetensors file or as tensors.
 
-    (tokens, dim) for all images, or (rows, tokens, dim) with one row for each prompt or each image.
+    (tokens, dim) for all images, or (rows, tokens, dim) with one row for each prompt or each image. Stable Diffusion XL
+    takes pooled embeddings as well, (dim) or (rows, dim).
     """
 
     file: Path | None = Field(
@@ -35,7 +38,10 @@ class PromptEmbeds(Extension, name="prompt-embeds"):
     positive: Any = Field(None, description="a tensor in place of the prompt")
     negative: Any = Field(None, description="a tensor in place of the negative prompt")
 
-    @field_validator("positive", "negative")
+    positive_pooled: Any = Field(None, description="the pooled embedding that goes with positive")
+    negative_pooled: Any = Field(None, description="the pooled embedding that goes with negative")
+
+    @field_validator(*NAMES)
     @classmethod
     def _is_tensor(cls, value: Any) -> Any:
         if isinstance(value, dict):
@@ -50,9 +56,10 @@ class PromptEmbeds(Extension, name="prompt-embeds"):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.file is None and self.positive is None and self.negative is None:
+        in_memory = any(getattr(self, name) is not None for name in NAMES)
+        if self.file is None and not in_memory:
             raise ValueError("give a file, or a tensor as positive or negative")
-        if self.file is not None and not (self.positive is None and self.negative is None):
+        if self.file is not None and in_memory:
             raise ValueError("give a file or tensors, not both")
         return self
 
@@ -64,19 +71,24 @@ class PromptEmbeds(Extension, name="prompt-embeds"):
         given = run.state(self, lambda: self._given(conditioning, run))
         tokens = max(each.shape[1] for each in (conditioning.embeddings, *given.values()))
         changed = conditioning
-        if pass_.conditioning in given:
-            changed = conditioning.replace(embeddings=given[pass_.conditioning], attention_mask=None)
+        name = pass_.conditioning
+        if name in given:
+            changed = conditioning.replace(embeddings=given[name], attention_mask=None)
+        if f"{name}_pooled" in given:
+            changed = changed.replace(added={**changed.added, "text_embeds": given[f"{name}_pooled"][:, 0]})
         changed = pad_conditioning(changed, tokens, run)
         return None if changed is conditioning else changed
 
     def _given(self, like: Conditioning, run: Run) -> dict[str, Tensor]:
-        tensors = {"positive": self.positive, "negative": self.negative}
+        tensors = {name: getattr(self, name) for name in NAMES}
         if self.file is not None:
             tensors = run.pipe.resource(
                 ("prompt embeds", self.files().get("file"), str(self.file)),
                 lambda: read_embeddings(self.file),
             )
-        return {name: _rows(name, each, like, run) for name, each in tensors.items() if each is not None}
+        given = {name: each for name, each in tensors.items() if each is not None}
+        _check_pooled(given, like)
+        return {name: _rows(name, each, like, run) for name, each in given.items()}
 
 
 def read_embeddings(path: Path | None) -> dict[str, Tensor]:
@@ -99,10 +111,32 @@ def read_embeddings(path: Path | None) -> dict[str, Tensor]:
     return {known[name]: tensor for name, tensor in tensors.items()}
 
 
+def _check_pooled(given: Mapping[str, Tensor], like: Conditioning) -> None:
+    """Embeddings and their pooled ones go together where the model takes both, and nowhere else."""
+    takes = "text_embeds" in like.added
+    for name in ("positive", "negative"):
+        pooled = f"{name}_pooled"
+        if (pooled in given) != (name in given and takes):
+            why = (
+                f"this model takes {pooled} as well as {name}; give both (embed_pooled makes it)"
+                if takes
+                else f"this model takes no {pooled}; leave it out"
+            )
+            raise RequestError(f"prompt-embeds: {why}")
+
+
 def _rows(name: str, tensor: Tensor, like: Conditioning, run: Run) -> Tensor:
-    """Embeddings (n, tokens, dim), checked against what the U-Net takes."""
-    embeddings = tensor[None] if tensor.dim() == 2 else tensor
-    width = like.embeddings.shape[2]
+    """Embeddings (n, tokens, dim), checked against what the U-Net takes; pooled ones as one token, (n, 1, dim)."""
+    if name.endswith("_pooled"):
+        width = like.added["text_embeds"].shape[-1]
+        if tensor.dim() not in (1, 2) or tensor.shape[-1] != width:
+            raise RequestError(
+                f"prompt-embeds: {name} has shape {tuple(tensor.shape)}; this model takes ({width},) or (rows, {width})"
+            )
+        embeddings = tensor.reshape(-1, 1, width)
+    else:
+        embeddings = tensor[None] if tensor.dim() == 2 else tensor
+        width = like.embeddings.shape[2]
     if embeddings.dim() != 3 or embeddings.shape[2] != width:
         raise RequestError(
             f"prompt-embeds: {name} has shape {tuple(tensor.shape)}; this model takes (tokens, {width}) or "
@@ -125,9 +159,28 @@ def embed(
     """Embeddings (prompts, tokens, dim) that a run with these extensions would begin with.
 
     Everything that changes them is in effect: prompt syntax, textual inversion, LoRA in the text encoder. For
-    `PromptEmbeds(positive=…)`, or a file: `safetensors.torch.save_file({"positive": embed(pipe, "a cat")}, path)`.
+    `PromptEmbeds(positive=…)`, or a file: `safetensors.torch.save_file({"positive": embed(pipe, "a cat")}, path)`; with Stable Diffusion XL together with
+    `embed_pooled`.
     """
-    taken: list[Tensor] = []
+    return _taken(pipe, prompt, use).embeddings
+
+
+def embed_pooled(
+    pipe: Pipeline, prompt: str | Sequence[str], *, use: Extension | Sequence[Extension] = ()
+) -> Tensor:
+    """As `embed`, the pooled embeddings (prompts, dim) that go with them in Stable Diffusion XL.
+
+    Raises:
+        RequestError: the model takes none.
+    """
+    added = _taken(pipe, prompt, use).added
+    if "text_embeds" not in added:
+        raise RequestError("embed_pooled: this model takes no pooled embeddings")
+    return added["text_embeds"]
+
+
+def _taken(pipe: Pipeline, prompt: str | Sequence[str], use: Extension | Sequence[Extension]) -> Conditioning:
+    taken: list[Conditioning] = []
     extensions = [use] if isinstance(use, Extension) else list(use)
     with suppress(_Taken):
         pipe(prompt, steps=1, guidance=1, seed=0, use=[*extensions, _Take(taken)])
@@ -139,7 +192,7 @@ class _Taken(Exception):
 
 
 class _Take(Extension, name="take-prompt-embeds"):
-    """Hand over the embeddings at the U-Net's door."""
+    """Hand over the conditioning at the U-Net's door."""
 
     into: Any
 
@@ -150,5 +203,5 @@ class _Take(Extension, name="take-prompt-embeds"):
     @hookimpl
     def unet_input(self, run: Run) -> None:
         assert run.conditioning is not None  # valid from unet_residuals on
-        self.into().append(run.conditioning.embeddings[run.rows("positive")])
+        self.into().append(run.conditioning[run.rows("positive")])
         raise _Taken

@@ -66,7 +66,7 @@ class PromptSchedule(Extension, name="prompt-schedule"):
     ) -> Conditioning:
         import torch
 
-        from .interpolation import Interpolation, interpolate, interpolate_masks
+        from .interpolation import Interpolation, interpolate_conditionings
         from .token_padding import pad_conditioning
 
         current = own
@@ -76,8 +76,5 @@ class PromptSchedule(Extension, name="prompt-schedule"):
             after = pad_conditioning(conditioning, own.embeddings.shape[1], run).repeat(own.rows)
             progress = min(1.0, (fraction - start) / self.fade) if self.fade else 1.0
             t = torch.full((own.rows, 1, 1), progress).to(own.embeddings)
-            current = own.replace(
-                embeddings=interpolate(current.embeddings, after.embeddings, t, Interpolation.LERP),
-                attention_mask=interpolate_masks(current.attention_mask, after.attention_mask, t),
-            )
+            current = interpolate_conditionings(current, after, t, Interpolation.LERP)
         return current

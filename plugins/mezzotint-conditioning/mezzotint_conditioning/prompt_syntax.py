@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mezzotint import Conditioning, Extension, Field, hookimpl
 from mezzotint.errors import RequestError
+from mezzotint.hooks.prompt_marks import CHUNK, EDIT, WEIGHT
 
 from .a1111.emphasis import Emphasis
 
@@ -34,6 +35,8 @@ class PromptSyntax(Extension, name="prompt-syntax"):
     prompt is filled up to the same length with empty chunks.
     """
 
+    reads = (WEIGHT, EDIT, CHUNK)
+
     syntax: Syntax = Field(Syntax.A1111, description="language of the prompts")
     emphasis: Emphasis = Field(
         Emphasis.ORIGINAL,
@@ -57,11 +60,12 @@ class PromptSyntax(Extension, name="prompt-syntax"):
         return self._prompts(run).encode(prompts)
 
     @hookimpl(before=CHANGE_CONDITIONING)
-    def conditioning(self, pass_: Pass, run: Run) -> Conditioning | None:
+    def conditioning(self, conditioning: Conditioning, pass_: Pass, run: Run) -> Conditioning | None:
         """The prompts as they are at this step, where that is not as at the first."""
         if self.syntax is Syntax.COMPEL:
             return None
-        return self._prompts(run).at(pass_.conditioning)
+        now = self._prompts(run).at(pass_.conditioning)
+        return None if now is None else now.replace(added={**conditioning.added, **now.added})
 
     def _prompts(self, run: Run) -> Prompts:
         from .a1111.prompts import Prompts

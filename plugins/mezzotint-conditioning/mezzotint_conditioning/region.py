@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from mezzotint import AttentionTokens, Extension, Field, hookimpl
 from mezzotint.errors import RequestError
-
-from .pictures import Picture
+from mezzotint.pictures import Picture, open_picture
 
 if TYPE_CHECKING:
-    from mezzotint import Block, Run
+    from mezzotint import Block, Pipeline, Run
     from torch import Tensor
     from torch.nn import Module
 
@@ -24,10 +25,19 @@ class Region(Extension, name="region"):
     """
 
     prompt: str = Field(description="what is there")
-    mask: Picture = Field(description="where: white in a picture of any size; grey is partly")
+    mask: Picture = Field(
+        description="where: white in a picture of any size; grey is partly, black and transparent not"
+    )
     weight: float = Field(
         1.0, ge=0, le=1, description="share of this prompt there; the rest is the run's own"
     )
+
+    @hookimpl
+    @contextmanager
+    def patch_unet(self, unet: Module, pipe: Pipeline) -> Iterator[None]:
+        """Open the mask before anything runs; the U-Net itself is not changed."""
+        open_picture(self.mask, "mask")
+        yield
 
     @hookimpl
     def cross_attention_tokens(self, layer: Block, run: Run) -> list[AttentionTokens]:

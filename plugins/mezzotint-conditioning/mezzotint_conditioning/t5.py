@@ -34,9 +34,9 @@ class T5(Extension, name="t5"):
     @hookimpl
     def encode_prompt(self, prompts: list[str], run: Run) -> Conditioning:
         """Embeddings (prompts, tokens, dim)."""
-        from .text_encoders import text_encoder_of
+        from .text_encoders import text_encoders_of
 
-        t5 = text_encoder_of(run.pipe, self, "T5")
+        (t5,) = text_encoders_of(run.pipe, self, "T5")
         texts = _cleaned(prompts) if self.clean else [text.lower().strip() for text in prompts]
         inputs = t5.tokenizer(
             texts, padding="max_length", max_length=self.tokens, truncation=True, return_tensors="pt"

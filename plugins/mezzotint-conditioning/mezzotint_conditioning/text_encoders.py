@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mezzotint.errors import ModelError
+from mezzotint.models.components import TextEncoder
 
 if TYPE_CHECKING:
     from mezzotint import Pipeline
@@ -15,34 +15,31 @@ if TYPE_CHECKING:
     from .t5 import T5
 
 
-@dataclass(frozen=True, eq=False)
-class TextEncoder:
-    """A text encoder and its tokenizer."""
-
-    model: Any
-    tokenizer: Any
-
-
-def text_encoder_of(pipe: Pipeline, extension: CLIP | T5, kind: str) -> TextEncoder:
-    """The model's own encoder, or the one that an extension names, opened once for a pipeline.
+def text_encoders_of(pipe: Pipeline, extension: CLIP | T5, kind: str) -> list[TextEncoder]:
+    """The model's own encoders, or the one that an extension names, opened once for a pipeline.
 
     Args:
         extension: its `encoder` is a folder with `text_encoder/` and `tokenizer/`, or with the files of both.
         kind: `CLIP` or `T5`.
 
     Raises:
-        ModelError: the model's own is of another kind, or what is in the folder.
+        ModelError: the model's own is of another kind, or what is in the folder; or the model has several.
     """
     folder = extension.encoder
+    own = type(pipe.text_encoder).__name__
     if folder is None:
-        own = type(pipe.text_encoder).__name__
         if not own.startswith(kind):
             raise ModelError(
                 f"this model's text encoder is {own}; say where a {kind} encoder is with encoder= (--{kind.lower()}-encoder)"
             )
-        return TextEncoder(pipe.text_encoder, pipe.tokenizer)
+        return list(pipe.text_encoders.values())
+    if len(pipe.text_encoders) > 1:
+        raise ModelError(
+            f"{extension.extension_name}: encoder= is one text encoder in place of the model's, and this model reads "
+            f"{' and '.join(pipe.text_encoders)} together; leave it out"
+        )
     key = ("text encoder", kind, extension.files().get("encoder"), str(folder))
-    return pipe.resource(key, lambda: _open(folder, kind, pipe))
+    return [pipe.resource(key, lambda: _open(folder, kind, pipe))]
 
 
 def _open(folder: Path, kind: str, pipe: Pipeline) -> TextEncoder:

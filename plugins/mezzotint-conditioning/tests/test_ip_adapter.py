@@ -219,7 +219,7 @@ def test_pictures_are_checked_before_step_0(pipe, adapters, tmp_path):
         our_latents(pipe, [IPAdapter(file, tmp_path / "text.png")])
     frames = [Image.new("RGB", (4, 4), c) for c in ("red", "blue")]
     frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
-    with pytest.raises(RequestError, match="is animated; give one still picture"):
+    with pytest.raises(RequestError, match=r"is animated \(2 frames\); give one still picture"):
         our_latents(pipe, [IPAdapter(file, tmp_path / "moving.gif")])
     with pytest.raises(RequestError, match="mask .*absent.png is missing"):
         our_latents(pipe, [IPAdapter(file, picture(1), mask=tmp_path / "absent.png")])
@@ -228,14 +228,18 @@ def test_pictures_are_checked_before_step_0(pipe, adapters, tmp_path):
     with pytest.raises(RequestError, match="image .*text.png is not a picture"):
         pipe("a cat", steps=STEPS, seed=SEED, use=[late], on_step=done.append)
     assert not done
-    with pytest.raises(RequestError, match="option 'image'.*give a picture file or a PIL image, not int"):
+    with pytest.raises(
+        RequestError, match="option 'image': give a file, a PIL image or an array of pixels, not int"
+    ):
         IPAdapter(file, 3)
+    with pytest.raises(RequestError, match="^ip-adapter: option 'mask': give a file, .* not int$"):
+        IPAdapter(file, picture(1), mask=3)
 
 
 def test_options_that_cannot_be_meant_are_refused(adapters):
     with pytest.raises(RequestError, match=r"start 0.5 is not before end 0.5, so it would never act"):
         IPAdapter(adapters / "plain.safetensors", picture(1), start=0.5, end=0.5)
-    with pytest.raises(RequestError, match="give at least one image"):
+    with pytest.raises(RequestError, match="option 'image': give at least one picture"):
         IPAdapter(adapters / "plain.safetensors", [])
     with pytest.raises(RequestError, match="option 'scales.mid': input should be a finite number"):
         IPAdapter(adapters / "plain.safetensors", picture(1), scales={"mid": float("nan")})

@@ -200,3 +200,12 @@ def test_it_is_for_clip(tmp_path):
 def test_weights_that_cannot_be_restored_are_one_sentence(pipe):
     with pytest.raises(RequestError, match="weights make embeddings that are not finite"):
         pipe(f"(a:{'9' * 60})", steps=1, use=[PromptSyntax(emphasis="no-norm")])
+
+
+def test_what_prompt_syntax_reads_is_not_said_to_be_plain_words(pipe, caplog):
+    text = "a (red:1.2) [cat:dog:0.5] BREAK a bird"
+    pipe(text, steps=1)
+    assert "plain words" in caplog.text
+    caplog.clear()
+    pipe(text, steps=1, use=[PromptSyntax()])
+    assert not caplog.records

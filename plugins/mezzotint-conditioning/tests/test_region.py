@@ -134,3 +134,20 @@ def test_an_empty_mask_in_memory_is_one_sentence(pipe):
 def test_missing_masks_are_named(pipe, tmp_path):
     with pytest.raises(RequestError, match="mask .*absent.png is missing; give a picture file"):
         pipe("a", use=[Region("b", tmp_path / "absent.png")], **OPTIONS)
+
+
+def test_a_mask_is_opened_before_step_0(pipe, tmp_path):
+    (tmp_path / "text.png").write_text("no picture")
+    done = []
+    with pytest.raises(RequestError, match="mask .*text.png is not a picture that Pillow knows"):
+        pipe("a", use=[Region("b", tmp_path / "text.png")], on_step=done.append, **OPTIONS)
+    with pytest.raises(RequestError, match="is missing"), pipe.using(Region("b", tmp_path / "none.png")):
+        done.append("attached")
+    assert not done
+
+
+def test_what_is_transparent_in_a_mask_is_outside_whatever_its_colour(pipe):
+    drawn = Image.new("RGBA", LEFT.size, (255, 255, 255, 0))
+    drawn.paste((255, 255, 255, 255), (0, 0), LEFT.convert("L"))
+    expected = pipe("a", use=[Region("b", LEFT)], **OPTIONS).latents
+    assert torch.equal(pipe("a", use=[Region("b", drawn)], **OPTIONS).latents, expected)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from mezzotint import Conditioning, Field
 from mezzotint.errors import RequestError
+from mezzotint.pictures import as_picture_for_each
 from pydantic import BeforeValidator
 
 from .controlnet import ControlNet, Prepared, Rows, SplitControlNet, split_controlnet
 from .image_control import to_tensor
 from .networks import load_network
-from .pictures import as_picture
 
 if TYPE_CHECKING:
     from mezzotint import Run
@@ -48,7 +48,7 @@ def _pictures(value: Any) -> Any:
         raise ValueError(f"no kind of control {unknown[0]!r}; there are {', '.join(TYPES)}, and numbers")
     if len({int(number) for number in numbers}) < len(numbers):
         raise ValueError(f"two of {', '.join(map(str, value))} are one kind to the network")
-    return {str(kind): as_picture(picture) for kind, picture in value.items()}
+    return {str(kind): as_picture_for_each(picture) for kind, picture in value.items()}
 
 
 def _from_command_line(text: str) -> Any:

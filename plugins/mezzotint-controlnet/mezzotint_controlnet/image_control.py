@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from mezzotint import Extension, Field
 from mezzotint.errors import RequestError
+from mezzotint.pictures import OptionalPicture, PictureForEach, one_for_each_image, open_picture
 from pydantic import model_validator
 
-from .pictures import OptionalPicture, Picture, open_picture
 from .preprocess import parse_preprocessor, preprocess
 from .resize import ResizeMode, resize_map
 from .window import Window, active_steps, is_active
@@ -29,7 +29,7 @@ class ImageControl(Extension):
     model: Path = Field(
         description="network: diffusers folder, .safetensors file, or a plugin's model by name"
     )
-    image: Picture = Field(description="control picture, or one for each image of the run")
+    image: PictureForEach = Field(description="control picture, or one for each image of the run")
     scale: float = Field(1.0, allow_inf_nan=False, description="strength; 0 switches it off")
     start: float = Field(0.0, ge=0, le=1, description="fraction of the run at which it begins")
     end: float = Field(1.0, ge=0, le=1, description="fraction of the run at which it ends")
@@ -40,7 +40,7 @@ class ImageControl(Extension):
         "just", description="how the map fits the picture: just stretch, crop to cover, fill around"
     )
     mask: OptionalPicture = Field(
-        None, description="region in white, black elsewhere; stretched to the picture"
+        None, description="region in white, black or transparent elsewhere; stretched to the picture"
     )
     preprocess: str = Field(
         "none", description="what makes the map of the picture: canny, canny(low=50, high=120), …"
@@ -50,8 +50,6 @@ class ImageControl(Extension):
     def _options_fit_together(self) -> ImageControl:
         if self.start > self.end:
             raise ValueError(f"start must not be after end, got {self.start} and {self.end}")
-        if isinstance(self.mask, list):
-            raise ValueError(f"mask is one picture for all images, not {len(self.mask)}")
         parse_preprocessor(self.preprocess)
         return self
 
@@ -77,28 +75,20 @@ class ImageControl(Extension):
         Raises:
             RequestError: a picture cannot be used, or their number does not fit.
         """
-        pictures = _as_list(picture)
-        prompts, n = len(run.request.prompts), run.n
-        if len(pictures) not in (1, prompts, n):
-            expected = " or ".join(str(count) for count in sorted({1, prompts, n}))
-            raise RequestError(
-                f"{self.extension_name}: {len(pictures)} control pictures for a run of {n} images; give {expected}, "
-                "or make more images at once (n=, on the command line -n with --batch-size)"
-            )
         name, options = parse_preprocessor(self.preprocess)
         maps = []
-        for each in pictures:
+        for each in _as_list(picture):
             opened = open_picture(each, f"{self.extension_name}: {what}")
             control = preprocess(run.pipe.registry, name, opened, options)
             maps.append(resize_map(control, run.request.size, self.resize))
-        return [each for each in maps for _ in range(n // len(maps))] if len(maps) > 1 else maps
+        return one_for_each_image(maps, run, self.extension_name)
 
     def region(self, run: Run) -> Tensor | None:
         """The mask (1, 1, height, width) from 0 to 1, on the pipeline's device, or none."""
         if self.mask is None:
             return None
-        opened = open_picture(self.mask, f"{self.extension_name}: mask").resize(run.request.size)
-        return to_tensor([opened], 1, run)
+        opened = open_picture(self.mask, f"{self.extension_name}: mask", background="black")
+        return to_tensor([opened.resize(run.request.size)], 1, run)
 
 
 def _as_list(picture: Any) -> list[Any]:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from mezzotint import PreprocessorSpec, Registry
 from mezzotint.errors import RequestError
+from mezzotint.pictures import open_picture
 
-from .pictures import open_picture
 from .preprocess import options_of, preprocess
 
 if TYPE_CHECKING:

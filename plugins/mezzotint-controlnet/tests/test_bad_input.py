@@ -10,7 +10,6 @@ import torch
 from mezzotint.errors import RequestError
 from mezzotint.testing import fingerprint
 from mezzotint_controlnet import ControlNet, ControlNetUnion, T2IAdapter
-from mezzotint_controlnet.pictures import open_picture
 from PIL import Image
 from tiny_networks import noise_picture
 
@@ -44,12 +43,12 @@ def huge_png(path, side):
 
 def test_a_picture_of_50000_pixels_a_side_is_not_decoded(refused, tmp_path):
     sentence = refused(huge_png(tmp_path / "huge.png", 50_000))
-    assert "huge.png has 2,500,000,000 pixels; at most 67,108,864 are opened" in sentence
+    assert "huge.png has 2,500,000,000 pixels; at most 134,217,728 are opened" in sentence
 
 
 def test_a_picture_just_too_large_is_said_with_its_size(refused, tmp_path):
-    assert "large.png, 10000x10000, has 100,000,000 pixels" in refused(
-        huge_png(tmp_path / "large.png", 10_000)
+    assert "large.png, 12000x12000, has 144,000,000 pixels" in refused(
+        huge_png(tmp_path / "large.png", 12_000)
     )
 
 
@@ -81,7 +80,7 @@ def test_a_mask_is_checked_as_the_picture_is(refused, tmp_path, picture):
     [
         (np.zeros((8, 8, 2), np.uint8), "shape (8, 8, 2)"),
         (np.zeros((3, 8, 8), np.uint8), "shape (3, 8, 8)"),
-        (np.full((8, 8, 3), 2.5), "from 2.5 to 2.5; expected uint8, or floats from 0 to 1"),
+        (np.full((8, 8, 3), 2.5), "from 2.5 to 2.5; expected uint8, uint16, bool, or floats"),
         (np.zeros((0, 8, 3), np.uint8), "shape (0, 8, 3)"),
     ],
 )
@@ -91,7 +90,7 @@ def test_an_array_of_another_kind_is_said_with_its_shape(array, part, refused):
 
 def test_the_number_of_pictures_must_fit(pipe, edges):
     pictures = [noise_picture(k) for k in range(3)]
-    with pytest.raises(RequestError, match="3 control pictures for a run of 2 images; give 1 or 2"):
+    with pytest.raises(RequestError, match="3 pictures for a run of 2 images; give 1 or 2"):
         pipe("a cat", n=2, steps=1, use=[ControlNet(edges, pictures)])
 
 
@@ -103,7 +102,7 @@ def test_the_number_of_pictures_must_fit(pipe, edges):
         ({"end": 1.5}, "less than or equal to 1"),
         ({"mode": "strong"}, "option 'mode'"),
         ({"preprocess": "canny(50)"}, "is not of the form canny or canny(low=50, high=120)"),
-        ({"mask": ["a.png", "b.png"]}, "mask is one picture for all images, not 2"),
+        ({"mask": ["a.png", "b.png"]}, "option 'mask': give one picture, not 2"),
         ({"image": 3}, "give a file, a PIL image or an array of pixels, not int"),
         ({"image": torch.zeros(3, 8, 8)}, "not Tensor"),
     ],
@@ -147,25 +146,6 @@ def test_preprocessors_are_checked_before_step_0(options, sentence, pipe, edges,
     assert not seen
 
 
-def test_pictures_of_every_kind_become_rgb():
-    alpha = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
-    assert open_picture(alpha).getpixel((0, 0)) == (255, 255, 255)
-    deep = Image.fromarray(np.full((4, 4), 65535 // 2, np.uint16))
-    assert open_picture(deep).getpixel((0, 0)) == (127, 127, 127)
-    unit = Image.fromarray(np.full((4, 4), 0.5, np.float32))
-    assert open_picture(unit).getpixel((0, 0)) == (128, 128, 128)
-    assert open_picture(np.full((4, 4), 0.5)).getpixel((0, 0)) == (128, 128, 128)
-    for mode in ("1", "L", "P", "LA", "CMYK", "YCbCr"):
-        assert open_picture(Image.new(mode, (3, 5))).mode == "RGB"
-
-
-def test_a_photo_is_turned_upright(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    noise_picture(1, (20, 10)).save(tmp_path / "turned.jpg", exif=exif)
-    assert open_picture(tmp_path / "turned.jpg").size == (10, 20)
-
-
 def test_a_picture_in_memory_that_cannot_be_read_is_said(refused, picture, tmp_path):
     whole = tmp_path / "whole.png"
     picture.save(whole)
@@ -180,18 +160,6 @@ def test_a_picture_in_memory_that_cannot_be_read_is_said(refused, picture, tmp_p
 def test_a_depth_map_with_holes_is_refused(refused, value):
     depth = Image.fromarray(np.full((32, 32), value, np.float32))
     assert "controlnet: image has pixels that are not finite numbers" in refused(depth)
-
-
-def test_the_first_frame_of_a_phone_photo_is_the_picture(tmp_path):
-    noise_picture(0).save(tmp_path / "photo.mpo", save_all=True, append_images=[noise_picture(1)])
-    photo = (tmp_path / "photo.mpo").rename(tmp_path / "photo.jpg")
-    noise_picture(0).save(tmp_path / "alone.jpg")
-    assert open_picture(photo).tobytes() == open_picture(tmp_path / "alone.jpg").tobytes()
-
-
-def test_premultiplied_grey_is_opened(picture):
-    grey = picture.convert("LA")
-    assert open_picture(grey.convert("La")).tobytes() == open_picture(grey).tobytes()
 
 
 @pytest.mark.parametrize("kind", [ControlNet, T2IAdapter])

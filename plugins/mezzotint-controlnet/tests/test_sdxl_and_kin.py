@@ -1,4 +1,4 @@
-"""A U-Net of SDXL's shape with added conditions: ControlNet, Union, XS and the adapters against diffusers."""
+"""Stable Diffusion XL: ControlNet, Union, XS and the adapters against diffusers, with both of its text encoders."""
 
 import inspect
 
@@ -8,49 +8,24 @@ import pytest
 import torch
 from diffusers import ControlNetModel, ControlNetUnionModel, ControlNetXSAdapter
 from diffusers import T2IAdapter as T2IAdapterModel
-from mezzotint import Conditioning, Extension, hookimpl
-from mezzotint.testing import fingerprint, save_tiny_model, tiny_pipeline
+from mezzotint.errors import ModelError
+from mezzotint.testing import fingerprint, save_tiny_xl_model, tiny_pipeline
 from mezzotint_controlnet import ControlNet, ControlNetUnion, ControlNetXS, T2IAdapter
 from tiny_networks import GUIDANCE, HINT, SEED, STEPS, noise_picture, randomise, stock_parts
 
-POOLED = 8
 SIZE = 32
-
-
-def embeddings(text):
-    """Some embedding of a text, and its pooled one; SDXL's two encoders are beside the point here."""
-    generator = torch.Generator().manual_seed(len(text))
-    return torch.randn(1, 5, 32, generator=generator), torch.randn(1, POOLED, generator=generator)
-
-
-class TwoEncoders(Extension, name="two-encoders"):
-    """Stands for SDXL's text encoders and its size conditions."""
-
-    @hookimpl
-    def encode_prompt(self, prompts):
-        embedded = [embeddings(text) for text in prompts]
-        sizes = torch.tensor([[SIZE, SIZE, 0, 0, SIZE, SIZE]], dtype=torch.float32)
-        return Conditioning(
-            torch.cat([tokens for tokens, _ in embedded]),
-            added={
-                "text_embeds": torch.cat([pooled for _, pooled in embedded]),
-                "time_ids": sizes.repeat(len(prompts), 1),
-            },
-        )
 
 
 @pytest.fixture(scope="module")
 def xl(tmp_path_factory):
-    folder = save_tiny_model(
+    folder = save_tiny_xl_model(
         tmp_path_factory.mktemp("xl") / "model",
         block_out_channels=(8, 16, 16),
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        transformer_layers_per_block=1,
+        attention_head_dim=2,
         layers_per_block=2,
-        addition_embed_type="text_time",
-        addition_time_embed_dim=4,
-        projection_class_embeddings_input_dim=6 * 4 + POOLED,
-        use_linear_projection=True,
         # UNetControlNetXSModel builds its copy of the U-Net with this, whatever the U-Net has.
         norm_eps=1e-6,
     )
@@ -59,9 +34,9 @@ def xl(tmp_path_factory):
 
 @pytest.fixture
 def run(xl):
-    def run(*use, n=1, guidance=GUIDANCE, steps=STEPS):
+    def run(*use, n=1, guidance=GUIDANCE, steps=STEPS, negative=None):
         before = fingerprint(xl)
-        result = xl("a cat", use=[TwoEncoders(), *use], steps=steps, guidance=guidance, seed=SEED, n=n)
+        result = xl("a cat", negative=negative, use=use, steps=steps, guidance=guidance, seed=SEED, n=n)
         assert fingerprint(xl) == before
         return result.latents
 
@@ -71,18 +46,17 @@ def run(xl):
 def stock(xl, name, n=1, steps=STEPS, parts=None, **options):
     kept = inspect.signature(getattr(diffusers, name).__init__).parameters
     made = {k: v for k, v in stock_parts(xl).items() if k in kept}
-    for encoder in ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"):
-        made[encoder] = None
+    for encoder, second in xl.text_encoders.items():
+        made[encoder] = second.model
+        made[encoder.replace("text_encoder", "tokenizer")] = second.tokenizer
+    if "add_watermarker" in kept:
+        made["add_watermarker"] = False
     stock = getattr(diffusers, name)(**{**made, **(parts or {})})
     if hasattr(stock.unet, "base_conv_norm_out"):
         stock.unet.base_conv_norm_out.eps = 1e-6
     stock.set_progress_bar_config(disable=True)
-    (tokens, pooled), (negative, negative_pooled) = embeddings("a cat"), embeddings("")
     return stock(
-        prompt_embeds=tokens,
-        pooled_prompt_embeds=pooled,
-        negative_prompt_embeds=negative,
-        negative_pooled_prompt_embeds=negative_pooled,
+        "a cat",
         num_images_per_prompt=n,
         num_inference_steps=steps,
         guidance_scale=GUIDANCE,
@@ -133,8 +107,9 @@ def folders(xl, tmp_path_factory):
     return made
 
 
+@pytest.mark.parametrize("negative", [None, "ugly"])
 @pytest.mark.parametrize(("mode", "guess"), [("balanced", False), ("guess", True)])
-def test_controlnet_of_sdxl_gets_the_added_conditions(mode, guess, xl, run, folders, picture):
+def test_controlnet_of_sdxl_gets_the_added_conditions(mode, guess, negative, xl, run, folders, picture):
     expected = stock(
         xl,
         "StableDiffusionXLControlNetPipeline",
@@ -143,8 +118,10 @@ def test_controlnet_of_sdxl_gets_the_added_conditions(mode, guess, xl, run, fold
         image=picture,
         controlnet_conditioning_scale=0.7,
         guess_mode=guess,
+        negative_prompt=negative,
     )
-    assert torch.equal(run(ControlNet(folders["controlnet"], picture, 0.7, mode=mode), n=2), expected)
+    use = ControlNet(folders["controlnet"], picture, 0.7, mode=mode)
+    assert torch.equal(run(use, n=2, negative=negative), expected)
 
 
 @pytest.mark.parametrize(
@@ -196,6 +173,29 @@ def test_a_light_adapter_has_a_feature_more_than_channels(xl, picture, tmp_path)
     )
     assert check_adapter(light, "light", xl) is light
     assert [len(feature[0]) for feature in light(torch.zeros(1, 3, 32, 32))] == [8, 16, 16]
+
+
+def test_a_controlnet_of_sd1_is_refused_on_sdxl_before_the_first_step(
+    xl, pipe, make_controlnet, folders, picture
+):
+    before = fingerprint(xl)
+    with pytest.raises(ModelError, match="is for another U-Net"):
+        xl(
+            "a cat",
+            use=[ControlNet(make_controlnet(), picture)],
+            on_step=lambda progress: pytest.fail("a step"),
+        )
+    assert fingerprint(xl) == before
+    with pytest.raises(ModelError, match="is for another U-Net"):
+        pipe("a cat", use=[ControlNet(folders["controlnet"], picture)])
+
+
+def test_a_network_of_the_variant_fp16_alone_opens(run, folders, picture, tmp_path):
+    network = ControlNetModel.from_pretrained(folders["controlnet"])
+    network.save_pretrained(tmp_path / "half", variant="fp16")
+    assert torch.equal(
+        run(ControlNet(tmp_path / "half", picture)), run(ControlNet(folders["controlnet"], picture))
+    )
 
 
 def test_all_kinds_at_once_leave_the_model_as_it_was(run, folders, picture):

@@ -86,9 +86,9 @@ class LoRA(Extension, name="lora"):
 
     @hookimpl
     @contextmanager
-    def patch_text_encoder(self, text_encoder: Any, pipe: Pipeline) -> Iterator[None]:
-        """Put the text encoder's part of the file on it."""
-        with self._on("text_encoder", text_encoder, pipe):
+    def patch_text_encoder(self, text_encoder: Any, name: str, pipe: Pipeline) -> Iterator[None]:
+        """Put a text encoder's part of the file on it."""
+        with self._on(name, text_encoder, pipe):
             yield
 
     @hookimpl

@@ -75,7 +75,7 @@ def use_of(ready: Loaded, component: str, fuse: bool, rank: int) -> Use:
 
 def models_of(pipe: Pipeline) -> dict[str, Any]:
     """The models of a pipeline that a LoRA may change, by component."""
-    return {"unet": pipe.unet, "text_encoder": pipe.text_encoder}
+    return {"unet": pipe.unet, **{name: encoder.model for name, encoder in pipe.text_encoders.items()}}
 
 
 def stack_of(component: str, model: Any, pipe: Pipeline) -> Stack:

@@ -34,7 +34,8 @@ def merge_into(model: str | Path, loras: Sequence[tuple[Path, float]], output: P
         pipe.using(*(LoRA(path, weight, fuse=True) for path, weight in loras)),
     ):
         made = Path(temporary) / "model"
-        shutil.copytree(source, made, ignore=shutil.ignore_patterns("unet", "text_encoder"))
+        shutil.copytree(source, made, ignore=shutil.ignore_patterns("unet", *pipe.text_encoders))
         pipe.unet.save_pretrained(made / "unet", safe_serialization=True)
-        pipe.text_encoder.save_pretrained(made / "text_encoder")
+        for name, encoder in pipe.text_encoders.items():
+            encoder.model.save_pretrained(made / name)
         made.rename(output)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from mezzotint import Extension, Field, hookimpl
 from mezzotint.errors import unknown_name
+from mezzotint.hooks.prompt_marks import LORA_TAG
 
 from .errors import LoRAError
 from .extension import LoRA
@@ -37,6 +38,8 @@ class Tag:
 
 class LoRATags(Extension, name="lora-tags"):
     """Use the LoRAs that the prompt names: `<lora:name:0.8>`, from a folder."""
+
+    reads = (LORA_TAG,)
 
     folder: Path = Field(
         description="where the LoRAs are; `name` is a file there without its suffix, or a peft folder"

@@ -116,3 +116,11 @@ def test_two_files_of_one_name_need_a_path(pipe, loras):
 def test_a_folder_that_is_not_there_is_a_sentence(pipe, tmp_path):
     with pytest.raises(MezzotintError, match="there is no such folder of LoRAs"):
         pipe("a <lora:line>", use=LoRATags(tmp_path / "nowhere"), **RUN)
+
+
+def test_a_tag_that_nobody_reads_is_said(pipe, loras, caplog):
+    pipe("a <lora:line:0.5>", **RUN)
+    assert "'<lora:line:0.5>' (a LoRA tag): plain words" in caplog.text
+    caplog.clear()
+    pipe("a <lora:line:0.5>", use=LoRATags(loras), **RUN)
+    assert "plain words" not in caplog.text

@@ -5,6 +5,7 @@ import mezzotint_schedulers
 import pytest
 import torch
 from mezzotint import Extension, hookimpl
+from mezzotint import scheduler as mezzotint_scheduler
 from mezzotint.errors import RequestError
 from mezzotint.testing import save_tiny_model, tiny_pipeline
 
@@ -25,7 +26,8 @@ def pipe(tmp_path_factory):
     return tiny_pipeline(folder, plugins=[mezzotint_schedulers])
 
 
-def test_it_is_the_papers_algorithm_in_the_papers_notation(make):
+@pytest.mark.parametrize("scale", [0.0, LAMBDA, 1.0, 7.5])
+def test_it_is_the_papers_algorithm_in_the_papers_notation(make, scale):
     """z' = sqrt(ᾱ') ẑ_λ + sqrt(1 - ᾱ') ε_∅, with ẑ_λ from the noise ε_∅ + λ (ε_c - ε_∅)."""
     like = diffusers.DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
     scheduler = make("euler-cfg-pp", "trailing", like=like, clip_sample=False)
@@ -33,19 +35,19 @@ def test_it_is_the_papers_algorithm_in_the_papers_notation(make):
     noise = torch.randn(1, 4, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     ours = noise * scheduler.init_noise_sigma
     theirs = ours.clone()
-    alphas = like.alphas_cumprod.double()
+    # diffusers has them in float32, and guidance makes much of the difference.
+    alphas = (1 - torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2).cumprod(0)
     times = scheduler.timesteps.tolist()
     for t, t_next in zip(times, [*times[1:], None], strict=True):
-        guided = unconditional(ours, t) + LAMBDA * (conditional(ours, t) - unconditional(ours, t))
+        guided = unconditional(ours, t) + scale * (conditional(ours, t) - unconditional(ours, t))
         ours = scheduler.step(guided, t, ours, uncond_output=unconditional(ours, t), return_dict=False)[0]
 
         alpha, alpha_next = alphas[t], alphas[t_next] if t_next is not None else torch.tensor(1.0)
         empty = unconditional(theirs, t)
-        mixed = empty + LAMBDA * (conditional(theirs, t) - empty)
+        mixed = empty + scale * (conditional(theirs, t) - empty)
         clean = (theirs - (1 - alpha).sqrt() * mixed) / alpha.sqrt()
         theirs = alpha_next.sqrt() * clean + (1 - alpha_next).sqrt() * empty
-    # Their ᾱ are float32.
-    torch.testing.assert_close(ours, theirs, rtol=2e-5, atol=2e-5)
+    torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
 
 
 class Rows(Extension, name="rows"):
@@ -73,6 +75,34 @@ def test_a_run_is_that_of_the_formula(pipe):
     torch.testing.assert_close(renoised, plain, rtol=1e-4, atol=1e-4)
     guided = pipe("a cat", negative="b dog", steps=4, seed=1, guidance=1.0, scheduler="euler-cfg-pp").latents
     assert not torch.allclose(guided, plain, atol=1e-3)
+
+
+@pytest.mark.parametrize("guidance", [0.0, 1.0, 7.5])
+def test_a_run_of_any_guidance_is_the_papers_algorithm_with_that_scale(pipe, guidance):
+    """z' = sqrt(ᾱ') ẑ_λ + sqrt(1 - ᾱ') ε_∅ with the U-Net's own predictions, written out here."""
+    run = {"steps": 4, "seed": 1, "guidance": guidance, "scheduler": "euler-cfg-pp", "spacing": "trailing"}
+    made = pipe("a cat", negative="b dog", **run)
+
+    class Texts(Extension, name="texts"):
+        @hookimpl
+        def step_begin(self, run):
+            embeddings.update(text=run.encode(["a cat"]).embeddings, empty=run.encode(["b dog"]).embeddings)
+
+    embeddings = {}
+    pipe("a cat", use=[Texts()], **{**run, "steps": 1})
+    scheduler = mezzotint_scheduler("euler-cfg-pp", "trailing", like=pipe.scheduler)
+    scheduler.set_timesteps(4)
+    z = torch.randn(made.latents.shape, generator=torch.Generator().manual_seed(1))
+    z = z * scheduler.init_noise_sigma
+    times = scheduler.timesteps.tolist()
+    alphas = pipe.scheduler.alphas_cumprod
+    for t, t_next in zip(times, [*times[1:], None], strict=True):
+        with torch.no_grad():
+            text, empty = (pipe.unet(z, t, embeddings[name]).sample for name in ("text", "empty"))
+        alpha, alpha_next = alphas[t], alphas[t_next] if t_next is not None else torch.tensor(1.0)
+        clean = (z - (1 - alpha).sqrt() * (empty + guidance * (text - empty))) / alpha.sqrt()
+        z = alpha_next.sqrt() * clean + (1 - alpha_next).sqrt() * empty
+    torch.testing.assert_close(made.latents, z, rtol=1e-3, atol=1e-3)
 
 
 def test_it_says_where_it_cannot_run(make):

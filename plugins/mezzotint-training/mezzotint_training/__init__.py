@@ -39,6 +39,7 @@ _WHERE = {
     "TrainingError": "errors",
     "TrainingSettings": "settings",
     "View": "data.images",
+    "check_output": "outputs",
     "frozen": "freezing",
     "make_encoders": "encoding.caches",
     "make_optimizer": "optimizers",
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
     from .optimizers import ParameterGroup as ParameterGroup
     from .optimizers import make_optimizer as make_optimizer
     from .optimizers import make_schedule as make_schedule
+    from .outputs import check_output as check_output
     from .preparing import TrainingData as TrainingData
     from .preparing import prepare as prepare
     from .settings import TrainingSettings as TrainingSettings

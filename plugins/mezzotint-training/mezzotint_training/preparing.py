@@ -35,8 +35,13 @@ def prepare(data: Path | str | Sequence[Item], settings: TrainingSettings, pipe:
 
     Raises:
         DataError: a file is missing, malformed or damaged, or there is no caption; what to do is said.
-        TrainingError: sizes of buckets do not fit the model.
+        TrainingError: the model has several text encoders, or sizes of buckets do not fit it.
     """
+    if len(pipe.text_encoders) > 1:
+        raise TrainingError(
+            f"{pipe.source.name} has {len(pipe.text_encoders)} text encoders ({pipe.components.family.title}); training "
+            "is for models with one, such as Stable Diffusion 1.x"
+        )
     root = Path()
     if isinstance(data, (str, Path)):
         root = Path(data)

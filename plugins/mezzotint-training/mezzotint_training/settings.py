@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from mezzotint.errors import option_errors
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -164,6 +164,6 @@ class TrainingSettings(BaseModel):
         """The learning rate, with the optimizer's default."""
         return self.learning_rate or (1.0 if self.optimizer == "prodigy" else 1e-4)
 
-    def replaced(self, **changes: Any) -> TrainingSettings:
+    def replaced(self, **changes: Any) -> Self:
         """The same with changes, checked; what was left to its default stays so."""
         return type(self)(**{**self.model_dump(exclude_unset=True), **changes})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,20 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
 
 
-@pytest.fixture
-def pipe(tiny_model: Path) -> Pipeline:
+@pytest.fixture(scope="session")
+def shared_pipe(tiny_model: Path) -> Pipeline:
     return tiny_pipeline(tiny_model)
+
+
+@pytest.fixture
+def pipe(shared_pipe: Pipeline) -> Iterator[Pipeline]:
+    """One model for all tests, since opening it takes longer than most of them; its weights are put back."""
+    models = (shared_pipe.unet, shared_pipe.vae, shared_pipe.text_encoder)
+    before = [deepcopy(model.state_dict()) for model in models]
+    yield shared_pipe
+    for model, weights in zip(models, before, strict=True):
+        model.load_state_dict(weights)
+    shared_pipe.free()
 
 
 @pytest.fixture

@@ -174,13 +174,13 @@ def test_a_picture_that_is_cut_off_is_found_while_encoding(pipe, pictures, tmp_p
     folder = pictures(*[(32, 32)] * 3)
     whole = (folder / "1.png").read_bytes()
     (folder / "1.png").write_bytes(whole[:200])
-    with pytest.raises(DataError, match=r"1\.png cannot be read .* choose bad_images=skip"):
+    with pytest.raises(DataError, match=r"1\.png is broken: .* choose bad_images=skip"):
         losses(pipe, folder, tmp_path)
-    with pytest.raises(DataError, match=r"1\.png cannot be read .* choose bad_images=skip"):
+    with pytest.raises(DataError, match=r"1\.png is broken: .* choose bad_images=skip"):
         losses(pipe, folder, tmp_path, cache="off")
     assert len(losses(pipe, folder, tmp_path, bad_images="skip")) == 2
     assert len(losses(pipe, folder, tmp_path, bad_images="skip", cache="off")) == 2
-    assert "1.png cannot be read" in caplog.text
+    assert "1.png is broken" in caplog.text
 
 
 def test_random_cuts_are_not_cached(pipe, pictures):

@@ -9,9 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mezzotint.pictures import open_picture
 from mezzotint_training import Buckets, DataError, Item
 from mezzotint_training.data.buckets import Placement
-from mezzotint_training.data.images import View, centred, check_decodes, load_mask, load_view, probe
+from mezzotint_training.data.images import (
+    View,
+    centred,
+    check_decodes,
+    load_conditioning,
+    load_mask,
+    load_view,
+    probe,
+)
 from PIL import Image
 
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
@@ -80,7 +89,7 @@ def test_a_huge_picture_is_refused_by_its_header(tmp_path):
 
     header = struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0)
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IEND", b""))
-    with pytest.raises(DataError, match="2500000000 pixels, more than 134 million; make it smaller"):
+    with pytest.raises(DataError, match="2,500,000,000 pixels; at most 134,217,728 are opened"):
         probe(Item(tmp_path / "a.png"))
 
 
@@ -91,7 +100,7 @@ def test_a_picture_that_is_cut_off_is_named(tmp_path):
     whole = (tmp_path / "a.png").read_bytes()
     (tmp_path / "b.png").write_bytes(whole[: len(whole) // 2])
     assert probe(Item(tmp_path / "b.png")).size == (64, 64)
-    with pytest.raises(DataError, match=r"b\.png cannot be read as a picture"):
+    with pytest.raises(DataError, match=r"b\.png is broken"):
         check_decodes(Item(tmp_path / "b.png"))
 
 
@@ -115,6 +124,33 @@ def test_a_mask_is_cut_as_its_picture_is(tmp_path):
     assert found.shape == (1, 16, 16)
     assert found[..., :7].min() > 0.98
     assert found[..., 9:].max() < 0.02
+
+
+def test_what_is_transparent_in_a_mask_does_not_count(tmp_path):
+    Image.new("RGB", (16, 16)).save(tmp_path / "a.png")
+    mask = Image.new("RGBA", (16, 16), (255, 255, 255, 0))
+    mask.paste((255, 255, 255, 255), (0, 0, 8, 16))
+    mask.save(tmp_path / "a.mask.png")
+    found = load_mask(
+        centred(Item(tmp_path / "a.png", mask=tmp_path / "a.mask.png"), Placement((16, 16), (16, 16)))
+    )
+    assert torch.equal(found[0, 0], torch.cat([torch.ones(8), torch.zeros(8)]))
+
+
+def test_a_control_map_is_seen_as_when_pictures_are_made(tmp_path):
+    layers = Image.new("RGBA", (16, 16), (0, 0, 0, 0))
+    layers.paste((200, 100, 0, 255), (0, 0, 8, 16))
+    layers.save(tmp_path / "map.png")
+    item = Item(tmp_path / "a.png", conditioning=tmp_path / "map.png")
+    found = load_conditioning(centred(item, Placement((16, 16), (16, 16))))
+    opened = np.asarray(open_picture(tmp_path / "map.png"), dtype=np.float32) / 255
+    assert torch.equal(found, torch.from_numpy(opened).permute(2, 0, 1))
+
+
+def test_a_picture_with_holes_is_named(tmp_path):
+    Image.fromarray(np.full((16, 16), np.nan, np.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(DataError, match=r"a\.tif has pixels that are not finite numbers"):
+        seen(tmp_path / "a.tif")
 
 
 def test_transparency_is_a_mask_where_it_is_asked_for(tmp_path):

@@ -89,12 +89,12 @@ def test_a_corrupt_picture_among_good_ones_is_named_and_stops_or_is_skipped(pict
     (folder / "1.png").write_bytes(b"not a picture")
     items = read_folder(folder)
     with pytest.raises(
-        DataError, match=r"1\.png cannot be read .*; repair or remove it, or choose bad_images=skip"
+        DataError, match=r"1\.png is not a picture .*; repair or remove it, or choose bad_images=skip"
     ):
         with_sizes(items, "stop", decode=False)
     with caplog.at_level(logging.WARNING, "mezzotint"):
         assert [item.path.name for item in with_sizes(items, "skip", decode=False)] == ["0.png", "2.png"]
-    assert "1.png cannot be read" in caplog.text
+    assert "1.png is not a picture" in caplog.text
 
 
 def write_toml(folder: Path, text: str) -> Path:

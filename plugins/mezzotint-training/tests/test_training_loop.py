@@ -264,9 +264,9 @@ def without_spread(vae) -> None:
 def test_the_loss_on_one_picture_falls(run, pipe, pictures):
     without_spread(pipe.vae)
     folder = pictures((32, 32), name="one")
-    run("a", data=folder, steps=60, learning_rate=3e-2, prediction_type="sample")
+    run("a", data=folder, steps=30, learning_rate=6e-2, prediction_type="sample")
     losses = [loss for _, loss in run.result.losses]
-    assert sum(losses[-3:]) < 0.6 * sum(losses[:3])
+    assert losses[-1] < 0.6 * losses[0]
 
 
 def test_the_loss_on_pictures_held_out_depends_on_the_weights_alone(run, pictures):
@@ -570,4 +570,4 @@ def test_a_skipped_picture_is_said_once(run, pictures, caplog):
     (folder / "1.png").write_bytes((folder / "1.png").read_bytes()[:100])
     with caplog.at_level(logging.WARNING, "mezzotint"):
         run("a", data=folder, bad_images="skip", flip=True, steps=2)
-    assert caplog.text.count("1.png cannot be read") == 1
+    assert caplog.text.count("1.png is broken") == 1

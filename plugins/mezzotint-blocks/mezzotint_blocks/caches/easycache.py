@@ -74,7 +74,7 @@ class EasyCache(Extension, name="easycache"):
         if before is None or change.rate is None or kept.step == step.index:
             return False
         change.predicted += change.rate * relative_change(now, before)
-        enough = len(set(changes.reuse.computed_steps)) >= self.warmup and kept.reuses < self.most
+        enough = len(changes.reuse.computed_steps) >= self.warmup and kept.reuses < self.most
         if enough and change.predicted < self.threshold:
             return True
         change.predicted = 0.0

@@ -79,7 +79,9 @@ class Reuse:
             return
         assert run.step is not None
         self.kept[passes] = Evaluation(run.step.index, hidden_states)
-        self.computed_steps.append(run.step.index)
+        # A step may evaluate the U-Net twice (self-attention guidance).
+        if run.step.index not in self.computed_steps[-1:]:
+            self.computed_steps.append(run.step.index)
         self.blocks_run += self.deep.steps
 
     def outputs(self) -> dict[str, object]:

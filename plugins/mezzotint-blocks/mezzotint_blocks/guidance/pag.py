@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 PERTURBED = Pass("perturbed", conditioning="positive")
 
 
-class PAG(Extension, name="pag"):
+class PAG(Extension, name="pag", conflicts="pag"):
     """Perturbed-attention guidance: one more pass, with the identity in place of self-attention (Ahn et al. 2024).
 
     `scale * (positive - perturbed)` is added to what guidance gives, so it works with and without a negative
-    prompt and with any guidance.
+    prompt and with any guidance. Several layers are perturbed in one pass, so a run has one of it.
     """
 
     scale: float = Field(3.0, ge=0, description="strength; 0 is off and costs nothing")

@@ -1,11 +1,11 @@
-"""Stand-ins for LoRA and ControlNet, and the call that the tests of caches and speed make."""
+"""Stand-ins for LoRA, ControlNet and IP-Adapter, and the call that the tests of caches and speed make."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
 
 import torch
-from mezzotint import Extension, Residuals, hookimpl
+from mezzotint import AttentionTokens, Extension, Residuals, hookimpl
 
 RUN = {"seed": 3, "steps": 6, "guidance": 5.0, "n": 2}
 
@@ -45,6 +45,16 @@ class Control(Extension, name="controlnet"):
             return_dict=False,
         )
         return Residuals(down=tuple(down), mid=mid)
+
+
+class Tokens(Extension, name="tokens"):
+    """Two tokens beside the text, as IP-Adapter adds."""
+
+    @hookimpl
+    def cross_attention_tokens(self, layer, run):
+        width = run.pipe.unet.get_submodule(layer.path).to_k.out_features
+        tokens = torch.linspace(-1, 1, 2 * width).view(1, 2, width)
+        return AttentionTokens(tokens, tokens, scale=0.5)
 
 
 def picture() -> torch.Tensor:

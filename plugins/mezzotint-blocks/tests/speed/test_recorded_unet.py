@@ -6,19 +6,11 @@ from contextlib import contextmanager
 
 import pytest
 import torch
-from mezzotint import AttentionTokens, Extension, hookimpl
+from mezzotint import Extension, hookimpl
 from mezzotint.testing import fingerprint
 from mezzotint_blocks.caches import DeepCache, TokenMerging
 from mezzotint_blocks.speed import RecordedUNet
-from speed_stand_ins import RUN, Control, Weights
-
-
-class Tokens(Extension, name="tokens"):
-    @hookimpl
-    def cross_attention_tokens(self, layer, run):
-        width = run.pipe.unet.get_submodule(layer.path).to_k.out_features
-        tokens = torch.linspace(-1, 1, 2 * width).view(1, 2, width)
-        return AttentionTokens(tokens, tokens, scale=0.5)
+from speed_stand_ins import RUN, Control, Tokens, Weights
 
 
 def test_it_is_equal_and_recorded_once_for_a_size_and_batch(pipe):

@@ -32,3 +32,8 @@ def test_a_second_look_does_not_change_what_a_cache_gives_the_step(pipe, cache, 
 def test_self_attention_guidance_may_begin_at_a_step_that_a_cache_shortens(pipe, cache):
     for start in (0.3, 0.7):
         assert pipe("a cat", use=[cache, SAG(start=start)], **RUN).latents.isfinite().all()
+
+
+def test_a_step_with_a_second_look_is_listed_once(pipe):
+    outputs = pipe("a cat", use=[DeepCache(interval=3), SAG()], **RUN).outputs["deepcache"]
+    assert outputs["computed_steps"] == [0, 3]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from mezzotint import AttentionTokens, Extension, hookimpl, shadowed
+from mezzotint import Extension, hookimpl, shadowed
 from mezzotint.testing import fingerprint
 from mezzotint_blocks.caches import TextKV
 from mezzotint_blocks.caches.text_kv import Projections, Remembered
-from speed_stand_ins import RUN, Control, Weights
+from speed_stand_ins import RUN, Control, Tokens, Weights
 
 LAYERS = 6
 """Cross-attention layers of the model: each has a projection of keys and one of values."""
@@ -113,13 +113,6 @@ def test_a_training_step_gets_its_gradient(projection):
 
 
 def test_with_extra_tokens_and_a_controlnet_it_is_still_equal(pipe, controlnet):
-    class Tokens(Extension, name="tokens"):
-        @hookimpl
-        def cross_attention_tokens(self, layer, run):
-            width = run.pipe.unet.get_submodule(layer.path).to_k.out_features
-            tokens = torch.linspace(-1, 1, 2 * width).view(1, 2, width)
-            return AttentionTokens(tokens, tokens, scale=0.5)
-
     others = [Tokens(), Control(model=controlnet), Weights()]
     plain = pipe("a cat", use=others, **RUN).latents
     assert torch.equal(pipe("a cat", use=[*others, TextKV()], **RUN).latents, plain)

@@ -31,7 +31,7 @@ class Prompts:
         self._texts = {"positive": run.request.prompts, "negative": run.request.negatives}
         self._trees = {name: [parse(text) for text in texts] for name, texts in self._texts.items()}
         self._changing = any(changes(tree) for trees in self._trees.values() for tree in trees)
-        self._chunks: dict[Variant, list[Chunk]] = {}
+        self._chunks: dict[tuple[str, Variant], list[Chunk]] = {}
         self._encoded: dict[tuple[tuple[Variant, ...], int], Conditioning] = {}
         self._first: dict[str, tuple[tuple[Variant, ...], int]] = {}
         self._counts: dict[int, int] = {}
@@ -63,7 +63,10 @@ class Prompts:
         if key == self._first[name]:
             return None
         if key not in self._encoded:
-            self._encoded[key] = self._encode(*key).repeat(self._run.request.n)
+            encoded = self._encode(*key)
+            if name == "negative" and self._run.pipe.components.zeros_for_empty_negative:
+                encoded = encoded.zeros_at([not text.strip() for text in self._texts[name]])
+            self._encoded[key] = encoded.repeat(self._run.request.n)
         return self._encoded[key]
 
     def _variants(self, name: str, step: int, count: int) -> tuple[Variant, ...]:
@@ -76,18 +79,25 @@ class Prompts:
             variants = {
                 v for name in self._trees for step in visited for v in self._variants(name, step, steps)
             }
-            self._counts[steps] = max(len(self._chunked(variant)) for variant in variants)
+            self._counts[steps] = max(
+                len(self._chunked(encoder, variant))
+                for encoder in self._run.pipe.text_encoders
+                for variant in variants
+            )
         return self._counts[steps]
 
-    def _chunked(self, variant: Variant) -> list[Chunk]:
-        if variant not in self._chunks:
-            self._chunks[variant] = make_chunks(variant, self._run.pipe.tokenizer, self._comma_backtrack)
-        return self._chunks[variant]
+    def _chunked(self, encoder: str, variant: Variant) -> list[Chunk]:
+        if (encoder, variant) not in self._chunks:
+            tokenizer = self._run.pipe.text_encoders[encoder].tokenizer
+            self._chunks[encoder, variant] = make_chunks(variant, tokenizer, self._comma_backtrack)
+        return self._chunks[encoder, variant]
 
     def _encode(self, variants: tuple[Variant, ...], count: int) -> Conditioning:
         pipe = self._run.pipe
-        rows = [self._chunked(variant) for variant in variants]
-        embeddings = encode_chunks(
-            rows, pipe.tokenizer, pipe.text_encoder, emphasis=self._emphasis, chunk_count=count
+        return encode_chunks(
+            [[self._chunked(encoder, variant) for variant in variants] for encoder in pipe.text_encoders],
+            list(pipe.text_encoders.values()),
+            pipe.components.family.embed,
+            emphasis=self._emphasis,
+            chunk_count=count,
         )
-        return Conditioning(embeddings)

@@ -11,9 +11,8 @@ from mezzotint import AttentionTokens, Extension, Field, hookimpl
 from mezzotint.errors import RequestError
 from mezzotint.hashing import hash_options
 from mezzotint.hooks.blocks import match
+from mezzotint.pictures import OptionalPictures, Pictures, open_picture
 from pydantic import FiniteFloat, model_validator
-
-from ..pictures import Pictures, open_picture
 
 if TYPE_CHECKING:
     from mezzotint import Block, Pipeline, Run
@@ -34,8 +33,9 @@ class IPAdapter(Extension, name="ip-adapter"):
     file: Path = Field(description="safetensors file with image_proj.* and ip_adapter.*")
     image: Pictures = Field(description="the picture to follow, or several")
     scale: float = Field(1.0, allow_inf_nan=False, description="how strongly; 0 is not there at all")
-    mask: Pictures | None = Field(
-        None, description="where in the image it counts (white): one picture, or one for each image"
+    mask: OptionalPictures = Field(
+        None,
+        description="where in the image it counts (white, not black or transparent): one picture, or one for each image",
     )
     encoder: Path | None = Field(
         None, description="folder of the CLIP image encoder; default: image_encoder beside the file"
@@ -49,8 +49,6 @@ class IPAdapter(Extension, name="ip-adapter"):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if not self.image:
-            raise ValueError("give at least one image")
         if self.start >= self.end:
             raise ValueError(f"start {self.start:g} is not before end {self.end:g}, so it would never act")
         if self.mask is not None and len(self.mask) not in (1, len(self.image)):

@@ -29,13 +29,14 @@ def word_attached(
     from .embedding import ExtendedEmbedding
     from .words import with_word
 
-    tokenizer, embedding = pipe.tokenizer, text_encoder.get_input_embeddings()
+    encoder = next(each for each in pipe.text_encoders.values() if each.model is text_encoder)
+    tokenizer, embedding = encoder.tokenizer, text_encoder.get_input_embeddings()
     changed, ids = with_word(tokenizer, token, len(vectors))
     extended = ExtendedEmbedding(embedding, ids, vectors, trainable=trainable)
-    pipe.components.tokenizer = changed
+    encoder.tokenizer = changed
     text_encoder.set_input_embeddings(extended)
     try:
         yield extended
     finally:
         text_encoder.set_input_embeddings(embedding)
-        pipe.components.tokenizer = tokenizer
+        encoder.tokenizer = tokenizer

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mezzotint.errors import ModelError, UnknownNameError
 from mezzotint.hashing import hash_model
-from mezzotint.models.weights import check_shapes, find_weights, refuse_pickle
+from mezzotint.models.weights import check_shapes, find_weights, refuse_pickle, variant_of
 
 if TYPE_CHECKING:
     from mezzotint import Pipeline
@@ -80,7 +80,11 @@ def _load_folder(folder: Path, class_name: str, pipe: Pipeline) -> Any:
     cls = getattr(diffusers, class_name)
     check_shapes(cls, config, find_weights(folder))
     network = cls.from_pretrained(
-        str(folder), local_files_only=True, use_safetensors=True, torch_dtype=pipe.dtype
+        str(folder),
+        local_files_only=True,
+        use_safetensors=True,
+        variant=variant_of(folder),
+        torch_dtype=pipe.dtype,
     )
     # requires_grad stays on, as in diffusers' pipelines: torch's matmul rounds differently without it.
     return network.eval()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 from mezzotint import Conditioning, Extension, Pipeline, Residuals, Run, hookimpl
+from mezzotint.pictures import open_picture
 from mezzotint_training import (
     DataError,
     Dataset,
@@ -18,8 +19,8 @@ from mezzotint_training import (
     ParameterGroup,
     Trained,
     Trainee,
-    TrainingError,
     View,
+    check_output,
     frozen,
     prepare,
     train,
@@ -28,7 +29,6 @@ from mezzotint_training.prompts import SamplePrompt
 from PIL.Image import Image
 from torch import Tensor
 
-from ..pictures import open_picture
 from .maps import Maps, with_maps
 from .networks import ControlledDenoiser, make_controlnet
 from .settings import ControlNetSettings
@@ -141,9 +141,7 @@ def train_controlnet(
     Raises:
         TrainingError, DataError, CheckpointError: as `mezzotint_training.train`.
     """
-    output = Path(output)
-    if output.exists() and not resume:
-        raise TrainingError(f"{output} exists; name another output, or remove it")
+    output = check_output(output, "a ControlNet", suffix="", resume=resume)
     prepared = prepare(data, settings or ControlNetSettings(), pipe)
     assert isinstance(prepared.settings, ControlNetSettings)
     prepared = with_maps(prepared, prepared.settings.maps)

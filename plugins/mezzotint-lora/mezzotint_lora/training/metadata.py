@@ -86,12 +86,13 @@ def metadata_of(
         "modelspec.implementation": "diffusers",
         "modelspec.title": title,
         "modelspec.author": settings.author,
+        "modelspec.license": settings.license,
         "modelspec.description": settings.comment,
         "modelspec.resolution": f"{width}x{height}",
         "modelspec.prediction_type": {"v_prediction": "v"}.get(prediction_type, prediction_type),
         "modelspec.encoder_layer": settings.clip_skip + 1,
         "modelspec.date": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)),
-        "modelspec.trigger_phrase": settings.caption,
+        "modelspec.trigger_phrase": settings.trigger or settings.caption,
     }
     return {name: str(value) for name, value in words.items() if value is not None}
 

@@ -50,8 +50,15 @@ class LoRASettings(TrainingSettings):
         None, ge=1, description="LoRA+: the up factor learns so many times as fast; usual: 16."
     )
     format: Literal["kohya", "diffusers"] = Field("kohya", description="Layout of the file.")
+    save_dtype: Literal["float32", "float16", "bfloat16"] = Field(
+        "float32", description="Of the saved weights."
+    )
+    trigger: str | None = Field(
+        None, description="Words that ask for it, for the metadata; default: the caption."
+    )
     title: str | None = Field(None, description="In the file's metadata; default: its name.")
     author: str | None = Field(None, description="In the file's metadata.")
+    license: str | None = Field(None, description="In the file's metadata, such as CC-BY-4.0.")
     comment: str | None = Field(None, description="In the file's metadata.")
 
     @model_validator(mode="after")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
+import torch
 from mezzotint import Pipeline
 from mezzotint_training import (
     Denoiser,
@@ -15,7 +16,7 @@ from mezzotint_training import (
     ParameterGroup,
     Trained,
     Trainee,
-    TrainingError,
+    check_output,
     frozen,
     prepare,
     train,
@@ -76,7 +77,14 @@ class LoRATrainee(Trainee):
         words = metadata_of(path, facts, self.settings, self.pipe, self._prediction_type())
         names = {component: Names.of(part.model) for component, part in self.parts.items()}
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_adapter(path, self.adapter(), self.settings.format, metadata=words, names=names)
+        adapter = self.adapter()
+        dtype = getattr(torch, self.settings.save_dtype)
+        deltas = {
+            target: delta.map(lambda tensor: tensor.to(dtype)) for target, delta in adapter.deltas.items()
+        }
+        write_adapter(
+            path, replace(adapter, deltas=deltas), self.settings.format, metadata=words, names=names
+        )
 
     def _prediction_type(self) -> str:
         kind = self.settings.prediction_type
@@ -124,13 +132,7 @@ def train_lora(
     Raises:
         TrainingError, DataError, CheckpointError: as `mezzotint_training.train`.
     """
-    output = Path(output)
-    if output.suffix != ".safetensors":
-        raise TrainingError(f"{output}: a LoRA is a .safetensors file")
-    if output.exists() and not resume:
-        raise TrainingError(f"{output} exists; name another output, or remove it")
-    if output.parent.exists() and not os.access(output.parent, os.W_OK):
-        raise TrainingError(f"{output.parent} cannot be written to; name another output")
+    output = check_output(output, "a LoRA", resume=resume)
     prepared = prepare(data, settings or LoRASettings(), pipe)
     assert isinstance(prepared.settings, LoRASettings)
     with attached_lora(pipe, prepared.settings) as lora:

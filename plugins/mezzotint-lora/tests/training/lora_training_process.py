@@ -21,9 +21,7 @@ def launch(
         kill_at: the first process is killed while it writes the checkpoint of this step.
         seconds: after which those that are left are killed.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     together = []
     for rank in range(processes):
         environment = {"OMP_NUM_THREADS": "1"}
@@ -43,6 +41,14 @@ def launch(
             process.kill()
             process.join()
     return [process.exitcode for process in together]
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
 
 
 def _train(arguments: list[str], environment: dict[str, str], kill_at: int | None) -> None:

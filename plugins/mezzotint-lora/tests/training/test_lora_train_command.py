@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from lora_training_process import launch
+from lora_training_process import free_port, launch
 from mezzotint.testing import save_tiny_model
 from mezzotint_lora.training.command import command
 from PIL import Image
@@ -100,13 +101,24 @@ def test_a_training_killed_while_it_writes_a_checkpoint_goes_on_to_the_same_bits
     assert equal(folder, "a", "b")
 
 
-def test_two_processes_train_one_lora_and_resume_to_the_same_bits(folder):
+def test_two_processes_train_one_lora_and_accelerate_launch_resumes_to_the_same_bits(folder):
     assert launch(arguments(folder, "a"), processes=2) == [0, 0]
     first, second = launch(arguments(folder, "b"), processes=2, kill_at=4)
     assert first == -signal.SIGKILL
     assert second != 0
     assert not (folder / "b.safetensors").exists()
-    assert launch(arguments(folder, "b", "--resume"), processes=2) == [0, 0]
+    # As the docs say; without a GPU, --multi_gpu starts processes on the CPU.
+    program = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    program += ["--main_process_port", str(free_port()), "-m", "mezzotint", "lora", "train"]
+    found = subprocess.run(
+        [*program, *arguments(folder, "b", "--resume")],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.strip() == str(folder / "b.safetensors")  # One process speaks.
     assert equal(folder, "a", "b")
     # One process with twice the batches to a step sees the same samples.
     assert run(folder, "c", "--accumulate", "2").exit_code == 0

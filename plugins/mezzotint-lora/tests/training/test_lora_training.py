@@ -367,10 +367,10 @@ def test_loss_on_one_picture_falls(tiny_model, pictures, tmp_path):
         # A random VAE says that a picture may be anything, so there would be nothing to learn.
         pipe.vae.quant_conv.weight[half:] = 0
         pipe.vae.quant_conv.bias[half:] = -20
-    chosen = settings(steps=80, rank=8, targets="all", learning_rate=3e-2, prediction_type="sample")
+    chosen = settings(steps=20, rank=8, targets="all", learning_rate=3e-2, prediction_type="sample")
     result = train_lora(pipe, pictures((32, 32)), tmp_path / "a.safetensors", chosen, quiet=True)
     losses = [loss for _, loss in result.losses]
-    assert sum(losses[-3:]) < 0.6 * sum(losses[:3])
+    assert losses[-1] < 0.6 * losses[0]
 
 
 def test_samples_while_training_show_the_lora(pipe, pictures, tmp_path):

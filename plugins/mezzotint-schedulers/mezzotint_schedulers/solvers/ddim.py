@@ -2,8 +2,7 @@
 
 from mezzotint.scheduling import Step, solver
 
-from .ancestral import ancestral_split
-from .option_range import within
+from .ancestral import ancestral_step
 
 
 @solver("ddpm", accuracy_order=1, stochastic=True, paper="Ho et al. 2020 (DDPM), algorithm 2 and eq. 7")
@@ -20,6 +19,6 @@ def ddpm(s: Step):
 )
 def ddim(s: Step):
     """DDIM: with eta = 0 Euler's method in this frame, with eta = 1 DDPM."""
-    down, up = ancestral_split(s.sigma, s.sigma_next, within(s, "eta", 0))
+    down, up = ancestral_step(s)
     x = s.euler(down)
     return x + up * s.noise() if up > 0 else x

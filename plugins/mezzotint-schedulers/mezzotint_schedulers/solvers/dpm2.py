@@ -4,8 +4,7 @@ import math
 
 from mezzotint.scheduling import Step, solver
 
-from .ancestral import ancestral_split
-from .option_range import within
+from .ancestral import ancestral_step, renoised
 
 
 @solver(
@@ -32,9 +31,9 @@ def dpm2(s: Step):
 )
 def dpm2_ancestral(s: Step):
     """Midpoint method down past the target, then fresh noise up to it."""
-    down, up = ancestral_split(s.sigma, s.sigma_next, within(s, "eta", 0))
+    down, up = ancestral_step(s)
     x = _midpoint(s, down)
-    return x + s.options.s_noise * up * s.noise() if up > 0 else x
+    return renoised(s, x, up)
 
 
 def _midpoint(s: Step, target: float):

@@ -4,8 +4,7 @@ import math
 
 from mezzotint.scheduling import Step, solver
 
-from .ancestral import ancestral_split
-from .option_range import within
+from .ancestral import ancestral_step, renoised
 
 
 @solver(
@@ -36,13 +35,13 @@ def dpmpp_2m(s: Step):
 )
 def dpmpp_2s_ancestral(s: Step):
     """DPM-Solver++ (2S) down past the target, then fresh noise up to it."""
-    down, up = ancestral_split(s.sigma, s.sigma_next, within(s, "eta", 0))
+    down, up = ancestral_step(s)
     if down == 0:
         return s.denoised
     middle = math.sqrt(s.sigma * down)
     at_middle = s.denoise(s.euler(middle), middle)
     x = at_middle + down / s.sigma * (s.x - at_middle)
-    return x + s.options.s_noise * up * s.noise() if up > 0 else x
+    return renoised(s, x, up)
 
 
 def ends_plainly(s: Step) -> bool:

@@ -8,8 +8,8 @@ import math
 
 from mezzotint.scheduling import Step, solver
 
+from ..option_range import one_of, within
 from .ancestral import ancestral_split
-from .option_range import one_of, within
 
 
 @solver(

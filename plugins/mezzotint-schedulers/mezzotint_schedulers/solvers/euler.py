@@ -2,8 +2,7 @@
 
 from mezzotint.scheduling import Step, solver
 
-from .ancestral import ancestral_split
-from .option_range import within
+from .ancestral import ancestral_step, renoised
 
 
 @solver("euler", accuracy_order=1, start="spacing", paper="Karras et al. 2022, algorithm 1 without lines 6-8")
@@ -18,6 +17,7 @@ def euler(s: Step):
     unconditional=True,
     start="spacing",
     paper="Chung et al. 2024 (CFG++), algorithm 2, deterministic",
+    also=("ddim-cfg-pp",),
 )
 def euler_cfg_pp(s: Step):
     """Euler's method that renoises with the unconditional prediction; `guidance` is the paper's λ, 0 to 1.
@@ -40,9 +40,9 @@ def euler_cfg_pp(s: Step):
 )
 def euler_ancestral_cfg_pp(s: Step):
     """CFG++ down past the target, then fresh noise up to it."""
-    down, up = ancestral_split(s.sigma, s.sigma_next, within(s, "eta", 0))
+    down, up = ancestral_step(s)
     x = s.denoised + down / s.sigma * (s.x - s.uncond_denoised)
-    return x + s.options.s_noise * up * s.noise() if up > 0 else x
+    return renoised(s, x, up)
 
 
 @solver(
@@ -56,6 +56,6 @@ def euler_ancestral_cfg_pp(s: Step):
 )
 def euler_ancestral(s: Step):
     """Euler down past the target, then fresh noise up to it."""
-    down, up = ancestral_split(s.sigma, s.sigma_next, within(s, "eta", 0))
+    down, up = ancestral_step(s)
     x = s.euler(down)
-    return x + s.options.s_noise * up * s.noise() if up > 0 else x
+    return renoised(s, x, up)

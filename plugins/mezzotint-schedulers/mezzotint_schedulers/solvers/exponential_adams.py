@@ -4,8 +4,8 @@ import math
 
 from mezzotint.scheduling import Step, solver
 
+from ..option_range import within
 from .lagrange import lagrange_weights
-from .option_range import within
 
 
 @solver(

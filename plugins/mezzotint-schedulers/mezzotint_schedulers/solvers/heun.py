@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from mezzotint.scheduling import Step, solver
 
-from .option_range import within
+from ..option_range import RHO, within
 
 
 @solver("heun", accuracy_order=2, evals_per_step=2, start="spacing", paper="Karras et al. 2022, algorithm 1")
@@ -39,7 +39,7 @@ def restart(s: Step):
     if not s.sigma_next <= s.options.sigma_low < s.sigma or s.sigma_next == 0:
         return x
     high = within(s, "sigma_high", s.options.sigma_low)
-    levels = _karras(high, s.sigma_next, within(s, "substeps", 1), s.options.rho)
+    levels = _karras(high, s.sigma_next, within(s, "substeps", 1), within(s, "rho", *RHO))
     for repeat in range(within(s, "repeats", 0)):
         x = x + math.sqrt(levels[0] ** 2 - s.sigma_next**2) * s.noise(repeat)
         for sigma, sigma_next in pairwise(levels):

@@ -4,7 +4,7 @@ import math
 
 from mezzotint.scheduling import Step, solver
 
-from .option_range import one_of, within
+from ..option_range import one_of, within
 
 
 @solver(

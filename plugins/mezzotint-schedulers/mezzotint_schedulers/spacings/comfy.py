@@ -5,8 +5,14 @@ from collections.abc import Sequence
 from mezzotint.errors import RequestError
 from mezzotint.scheduling import NoiseSchedule, spacing
 
+from ..option_range import checked
 
-@spacing("uniform", paper="k-diffusion DiscreteSchedule.get_sigmas; ComfyUI 'normal', A1111 'Uniform'")
+
+@spacing(
+    "uniform",
+    paper="k-diffusion DiscreteSchedule.get_sigmas; ComfyUI 'normal', A1111 'Uniform'",
+    also=("normal",),
+)
 def uniform(n: int, schedule: NoiseSchedule) -> Sequence[float]:
     """n fractional timesteps from the last to 0, log σ interpolated, then the end."""
     last = schedule.num_train_timesteps - 1
@@ -27,7 +33,7 @@ def simple(n: int, schedule: NoiseSchedule) -> Sequence[float]:
     return schedule.finish(float(schedule.sigmas[total - 1 - i * total // n]) for i in range(n))
 
 
-@spacing("ddim-uniform", paper="CompVis make_ddim_timesteps; ComfyUI ddim_scheduler")
+@spacing("ddim-uniform", paper="CompVis make_ddim_timesteps; ComfyUI ddim_scheduler", also=("ddim",))
 def ddim_uniform(n: int, schedule: NoiseSchedule) -> Sequence[float]:
     """Every (T // n)th timestep from 1; exactly n of them, where ComfyUI may give more."""
     stride = _at_most(n, schedule) // n
@@ -44,6 +50,7 @@ def ddim_uniform(n: int, schedule: NoiseSchedule) -> Sequence[float]:
 def lcm(n: int, schedule: NoiseSchedule, *, original_steps: int = 50) -> Sequence[float]:
     """n of the `original_steps` timesteps that a consistency model was distilled on, from the last."""
     total = schedule.num_train_timesteps
+    checked("original_steps", original_steps, 1)
     if n > original_steps or original_steps > total:
         raise RequestError(f"spacing 'lcm' takes at most {min(original_steps, total)} steps, not {n}")
     stride = total // original_steps
@@ -54,6 +61,7 @@ def lcm(n: int, schedule: NoiseSchedule, *, original_steps: int = 50) -> Sequenc
 @spacing("linear-quadratic", paper="Genmo Mochi 1; ComfyUI linear_quadratic_schedule")
 def linear_quadratic(n: int, schedule: NoiseSchedule, *, threshold: float = 0.025) -> Sequence[float]:
     """σ falls linearly by `threshold` over the first half, then quadratically; σ_model for flow models."""
+    checked("threshold", threshold, 0.001, 0.999)
     linear = n // 2
     quadratic = n - linear
     # The parabola 1 - a k² - b k joins the line with the same slope and reaches 0 after the last step.

@@ -13,6 +13,8 @@ from functools import lru_cache
 from mezzotint.errors import RequestError
 from mezzotint.scheduling import NoiseSchedule, spacing
 
+from ..option_range import checked
+
 MOST_STEPS = 50
 
 
@@ -27,6 +29,8 @@ def gits(
         raise RequestError(
             f"spacing 'gits' is for few steps, at most {MOST_STEPS}, not {n}; use spacing 'karras'"
         )
+    checked("coefficient", coefficient, 0.01, 100)
+    checked("variance", variance, 1e-6, 1e6)
     return schedule.finish(_shortest(n, schedule.sigma_max, schedule.sigma_min, coefficient, variance))
 
 

@@ -5,10 +5,13 @@ from collections.abc import Sequence
 
 from mezzotint.scheduling import NoiseSchedule, spacing
 
+from ..option_range import RHO, checked
+
 
 @spacing("karras", paper="Karras et al. 2022, eq. 5")
 def karras(n: int, schedule: NoiseSchedule, *, rho: float = 7.0) -> Sequence[float]:
     """Equal steps in σ^(1/ρ) from σ_max to σ_min, then the end."""
+    checked("rho", rho, *RHO)
     high, low = schedule.sigma_max ** (1 / rho), schedule.sigma_min ** (1 / rho)
     return schedule.finish((high + (low - high) * u) ** rho for u in _ramp(n))
 
@@ -22,6 +25,7 @@ def exponential(n: int, schedule: NoiseSchedule) -> Sequence[float]:
 @spacing("polyexponential", paper="k-diffusion get_sigmas_polyexponential")
 def polyexponential(n: int, schedule: NoiseSchedule, *, rho: float = 1.0) -> Sequence[float]:
     """Steps in log σ that follow (1 - u)^ρ, then the end; ρ > 1 spends more steps at low noise."""
+    checked("rho", rho, *RHO)
     high, low = math.log(schedule.sigma_max), math.log(schedule.sigma_min)
     return schedule.finish(math.exp(low + (high - low) * (1 - u) ** rho) for u in _ramp(n))
 

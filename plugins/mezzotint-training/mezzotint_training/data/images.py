@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from mezzotint.errors import RequestError
+from mezzotint.pictures import flatten, opened
 from PIL import Image, ImageOps
 from torch import Tensor
 
@@ -19,9 +19,6 @@ from .buckets import Placement
 from .item import Item
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".jxl")
-MAX_PIXELS = 2**27
-"""Larger pictures (134 megapixels) are refused before they are decoded."""
-_TOO_MANY = f"more than {MAX_PIXELS // 10**6} million; make it smaller"
 _ROTATED = (5, 6, 7, 8)
 _ORIENTATION = 0x0112
 
@@ -50,7 +47,7 @@ def probe(item: Item) -> Item:
     """The item with its size, from the file's header alone.
 
     Raises:
-        DataError: it is no picture, or has more than `MAX_PIXELS`.
+        DataError: it is no picture, or has more than `mezzotint.pictures.MAX_PIXELS`.
     """
     with _opened(item.path) as image:
         width, height = image.size
@@ -76,7 +73,7 @@ def load_view(view: View, background: tuple[int, int, int]) -> Tensor:
         DataError: the file cannot be read.
     """
     with _opened(view.item.path) as image:
-        seen = _on_background(_upright(image), background)
+        seen = flatten(_upright(image), background, str(view.item.path))
     return _cut(seen, view) * 2 - 1
 
 
@@ -88,7 +85,8 @@ def load_mask(view: View) -> Tensor | None:
     """
     if view.item.mask is not None:
         with _opened(view.item.mask) as image:
-            mask = _grey(_upright(image))
+            # What is transparent in a mask was not drawn.
+            mask = flatten(_upright(image), "black", str(view.item.mask)).convert("L")
     elif view.item.alpha_mask:
         with _opened(view.item.path) as image:
             upright = _upright(image)
@@ -100,8 +98,8 @@ def load_mask(view: View) -> Tensor | None:
     return _cut(mask, view)
 
 
-def load_conditioning(view: View, background: tuple[int, int, int] = (0, 0, 0)) -> Tensor:
-    """The control map (3, height, width) in [0, 1], cut as the picture is.
+def load_conditioning(view: View, background: tuple[int, int, int] = (255, 255, 255)) -> Tensor:
+    """The control map (3, height, width) in [0, 1], cut as the picture is; on white, as ControlNet's own code reads it.
 
     Raises:
         DataError: there is none, or the file cannot be read.
@@ -109,27 +107,17 @@ def load_conditioning(view: View, background: tuple[int, int, int] = (0, 0, 0)) 
     if view.item.conditioning is None:
         raise DataError(f"{view.item.path} has no control map")
     with _opened(view.item.conditioning) as image:
-        seen = _on_background(_upright(image), background)
+        seen = flatten(_upright(image), background, str(view.item.conditioning))
     return _cut(seen, view)
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     try:
-        with warnings.catch_warnings():
-            # Its own limit is a warning first; ours is below.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise DataError(f"{path} has {image.width}x{image.height} pixels, {_TOO_MANY}")
-                yield image
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing") from None
-    except Image.DecompressionBombError as error:
-        pixels = re.search(r"\d+", str(error))
-        raise DataError(f"{path} has {pixels[0] if pixels else 'too many'} pixels, {_TOO_MANY}") from None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as a picture: {error}") from None
+        with opened(path, str(path)) as image:
+            yield image
+    except RequestError as error:
+        raise DataError(str(error)) from None
 
 
 def _orientation(image: Image.Image) -> int:
@@ -142,33 +130,6 @@ def _orientation(image: Image.Image) -> int:
 
 def _upright(image: Image.Image) -> Image.Image:
     return image if _orientation(image) == 1 else ImageOps.exif_transpose(image)
-
-
-def _on_background(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
-    if not image.has_transparency_data:
-        return _rgb(image)
-    layers = image.convert("RGBA")
-    # Onto the background before anything is resized, or edges take colour from transparent pixels.
-    return Image.alpha_composite(Image.new("RGBA", layers.size, (*background, 255)), layers).convert("RGB")
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    return image.convert("RGB") if image.mode not in _DEEP else _grey(image).convert("RGB")
-
-
-_DEEP = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
-"""Modes whose values Pillow would clip at 255."""
-
-
-def _grey(image: Image.Image) -> Image.Image:
-    if image.mode not in _DEEP:
-        return image.convert("L")
-    values = np.asarray(image, dtype=np.float64)
-    if image.mode == "F" and values.max(initial=0) <= 1:
-        scaled = values * 255
-    else:
-        scaled = values / 257 if image.mode != "F" else values
-    return Image.fromarray(scaled.round().clip(0, 255).astype(np.uint8))
 
 
 def _cut(image: Image.Image, view: View) -> Tensor:

@@ -20,6 +20,7 @@ from mezzotint_training import (
     Trained,
     Trainee,
     TrainingError,
+    check_output,
     frozen,
     prepare,
     train,
@@ -112,11 +113,7 @@ def train_textual_inversion(
     Raises:
         TrainingError, DataError, CheckpointError: as `mezzotint_training.train`.
     """
-    output = Path(output)
-    if output.suffix != ".safetensors":
-        raise TrainingError(f"{output}: a textual inversion is a .safetensors file")
-    if output.exists() and not resume:
-        raise TrainingError(f"{output} exists; name another output, or remove it")
+    output = check_output(output, "a textual inversion", resume=resume)
     if settings.caption is None:
         settings = settings.replaced(caption=settings.default_caption)  # type: ignore[assignment]
     prepared = prepare(data, settings, pipe)

@@ -3,3 +3,7 @@
 Twemoji: copyright Twitter, Inc. and other contributors, CC BY 4.0, https://github.com/jdecked/twemoji. No picture of it is
 in this package; `python -m mezzotint_lora.demos.style` fetches the pinned npm package and makes everything from it.
 """
+
+CREDIT = (
+    "Twemoji, copyright Twitter, Inc. and other contributors, CC BY 4.0, https://github.com/jdecked/twemoji"
+)

@@ -2,116 +2,141 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Mapping
 from pathlib import Path
 
-import mezzotint
+import numpy as np
 import torch
-from mezzotint import Pipeline
-from PIL import Image, ImageDraw
-from torch import Tensor
+from mezzotint_emoji.recipe.captions import label_of
+from mezzotint_emoji.recipe.data import to_tensor
+from mezzotint_emoji.recipe.manifest import Picture
+from mezzotint_emoji.recipe.render import on_background
 
-from ...extension import LoRA
-from .art import FLUENT_FLAT, NOTO, TWEMOJI, Art
-from .classifier import share_of_second, through_vae, to_tensor, train_classifier
-from .pictures import caption, concepts
+from ..command import Demo
+from ..drawing import draw
+from ..shares import Measured, ratio, share
+from ..sheet import write_sheet
+from .classifier import Classifier, features_of, through_vae, train_classifier
+from .pictures import PHRASE, STYLE, Twemoji, captions, in_own_style
 
 WEIGHTS = (0.0, 0.5, 1.0, 1.5)
 SHOWN = (
-    "cat-face",
+    "rocket",
     "balloon",
     "mushroom",
     "whale",
     "snake",
     "broccoli",
-    "jeans",
     "pig",
     "tent",
     "crocodile",
-    "cherry-blossom",
-    "disappointed-face",
+    "cherry blossom",
 )
-COARSE = 16
-"""Pictures are compared at 16 × 16 pixels: layout and colours, not single pixels."""
 
 
-def draw(
-    pipe: Pipeline, prompts: Sequence[str], lora: Path | None, weight: float, seed: int = 7
-) -> list[Image.Image]:
-    """One picture for each prompt, each with the noise of the same seed."""
-    using = nullcontext() if lora is None else pipe.using(LoRA(lora, weight=weight))
-    with using:
-        return [pipe(prompt, seed=seed).images[0] for prompt in prompts]
-
-
-def write_sheet(work: Path, lora: Path, path: Path, model: str = "emoji") -> Path:
-    """A row for each weight, a column for each concept, and Twemoji's own pictures below."""
-    pipe = mezzotint.load(model)
-    held_out = concepts(work)[1]
+def show(demo: Demo, twemoji: Twemoji, lora: Path) -> Path:
+    """A row for each of ten held-out concepts; a column for the base, for each weight, and for Twemoji's own drawing."""
+    held_out = {label_of(picture): picture for picture in twemoji.held_out}
+    # Where the split has put one of them into the training, the next in line is shown.
     names = [name for name in SHOWN if name in held_out]
-    prompts = [caption(name) for name in names]
-    rows = {f"weight {weight:g}": draw(pipe, prompts, lora, weight) for weight in WEIGHTS}
-    rows["Twemoji's"] = [Art(TWEMOJI, work).picture(name) for name in names]
-    side, label = 64, 72
-    sheet = Image.new("RGB", (label + side * len(names), side * len(rows)), "white")
-    for row, (title, images) in enumerate(rows.items()):
-        ImageDraw.Draw(sheet).text((4, row * side + side // 2 - 6), title, "black")
-        for column, image in enumerate(images):
-            sheet.paste(image, (label + column * side, row * side))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(path, optimize=True)
-    return path
+    names += [name for name in held_out if name not in names][: len(SHOWN) - len(names)]
+    shown = [held_out[name] for name in names]
+    prompts = [captions(picture)[0] for picture in shown]
+    columns = {"base": draw(demo.pipe, [in_own_style(each) for each in shown], demo.kept, "sheet, base")}
+    for weight in WEIGHTS:
+        title = f"sheet, weight {weight:g}"
+        columns[f"{weight:g}"] = draw(demo.pipe, prompts, demo.kept, title, lora=lora, weight=weight)
+    columns["Twemoji"] = twemoji.pixels(shown)
+    return write_sheet(demo.folder / "style.png", columns, names)
 
 
-def measure(work: Path, lora: Path, model: str = "emoji", count: int = 100) -> dict[str, float]:
-    """By name, on the first `count` concepts that were not trained on.
+def measure(demo: Demo, twemoji: Twemoji, lora: Path) -> dict[str, Measured]:
+    """By name, over held-out concepts.
 
-    * `real`: share of Twemoji's pictures of those concepts, and of the other sets', that the classifier names rightly.
-      It is trained on the pictures of the other concepts alone, and sees every picture through the VAE.
-    * `style_0`, `style_1`: share of samples that it takes for Twemoji, without the LoRA and at weight 1.
-    * `retrieval_base`, `retrieval_lora`: in what share of samples the concept's own picture is among the five nearest of
-      its set; for the base with `flat icon of …` among the flat set, for the LoRA among Twemoji.
+    * `style, …`: pictures that the classifier takes for Twemoji: the base's asked for in its own words, those at each weight,
+      and real ones of both sets. It is trained on the two sets' pictures of all other concepts: Twemoji's, and the flat
+      set's, which is the style that the training starts from.
+    * `R@5 pictures, …`: pictures for which the scorer has the concept's real picture among the five nearest; of the base
+      among the flat set, of the LoRA among Twemoji, both of the same concepts. `kept`: at weight 1, relative to the base.
+    * `R@5 names, …`: pictures whose name is among the five nearest names. The scorer has never seen Twemoji: what it makes
+      of Twemoji's own pictures is how much it can find.
     """
-    pipe = mezzotint.load(model)
-    trained, held_out = concepts(work)
-    asked = held_out[:count]
-    seen = [*trained, *held_out[count:]]
-    others = [Art(FLUENT_FLAT, work), Art(NOTO, work)]
-    theirs = [art.picture(name) for art in others for name in seen if name in set(art.names())]
-    ours = [Art(TWEMOJI, work).picture(name) for name in seen]
-    network = train_classifier(
-        through_vae(pipe.vae, to_tensor(theirs)), through_vae(pipe.vae, to_tensor(ours))
+    gallery, flat = _galleries(demo, twemoji)
+    often = {picture.base for picture in demo.emoji.data.drawn_often().pictures if picture.style == STYLE}
+    # Only what the base has seen in its own style, so that it is measured at its best.
+    asked = [picture for picture in twemoji.held_out if picture.base in flat.keys() & often][: demo.count]
+    classifier, figures = _classifier(demo, gallery, flat, asked)
+
+    def add(name: str, pixels: np.ndarray, among: Mapping[str, np.ndarray]) -> np.ndarray:
+        bases, labels = [each.base for each in asked], [label_of(each) for each in asked]
+        found = demo.emoji.finds_picture(pixels, bases, np.stack(list(among.values())), list(among))
+        features = features_of(demo.emoji.judge.scorer, to_tensor(pixels))
+        figures[f"style, {name}"] = share(classifier.is_second(features))
+        figures[f"R@5 pictures, {name}"] = share(found)
+        figures[f"R@5 names, {name}"] = share(demo.emoji.finds_name(pixels, labels))
+        return found
+
+    base = add("base", draw(demo.pipe, [in_own_style(each) for each in asked], demo.kept, "base"), flat)
+    prompts = [captions(each)[0] for each in asked]
+    for weight in WEIGHTS:
+        name = f"weight {weight:g}"
+        found = add(name, draw(demo.pipe, prompts, demo.kept, name, lora=lora, weight=weight), gallery)
+        if weight == 1:
+            figures["kept"] = ratio(found, base)
+    for name, pictures in (("flat", flat), ("Twemoji", gallery)):
+        real = np.stack([pictures[picture.base] for picture in asked])
+        figures[f"R@5 names, {name}"] = share(demo.emoji.finds_name(real, [label_of(each) for each in asked]))
+    return figures
+
+
+def _galleries(demo: Demo, twemoji: Twemoji) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Twemoji's pictures and those of the flat set by code point, of the same concepts."""
+    data = demo.emoji.data
+    drawn = {picture.base: k for k, picture in enumerate(data.pictures) if picture.style == STYLE}
+    both = [picture for picture in twemoji.known if picture.base in drawn]
+    bases = [picture.base for picture in both]
+    flat = on_background(data.pixels[[drawn[base] for base in bases]])
+    return dict(zip(bases, twemoji.pixels(both), strict=True)), dict(zip(bases, flat, strict=True))
+
+
+def _classifier(
+    demo: Demo, gallery: Mapping[str, np.ndarray], flat: Mapping[str, np.ndarray], asked: list[Picture]
+) -> tuple[Classifier, dict[str, Measured]]:
+    held_out = {picture.base for picture in asked}
+
+    def features(title: str, pictures: Mapping[str, np.ndarray], *, held: bool) -> torch.Tensor:
+        chosen = [pixels for base, pixels in pictures.items() if (base in held_out) == held]
+        return features_of(demo.emoji.judge.scorer, through_vae(demo.pipe.vae, np.stack(chosen), title))
+
+    classifier = train_classifier(
+        lambda: (
+            features("classifier, flat", flat, held=False),
+            features("classifier, Twemoji", gallery, held=False),
+        ),
+        demo.kept / f"classifier-{demo.pipe.fingerprint[:12]}-{len(asked)}.safetensors",
     )
-
-    def real(art: Art) -> Tensor:
-        names = set(art.names())
-        return through_vae(pipe.vae, to_tensor([art.picture(name) for name in asked if name in names]))
-
-    base = draw(pipe, [caption(name) for name in asked], None, 0.0)
-    flat = draw(pipe, [caption(name, "flat icon of") for name in asked], None, 0.0)
-    styled = draw(pipe, [caption(name) for name in asked], lora, 1.0)
-    return {
-        "real_twemoji": share_of_second(network, real(Art(TWEMOJI, work))),
-        "real_others": 1 - share_of_second(network, torch.cat([real(art) for art in others])),
-        "style_0": share_of_second(network, to_tensor(base)),
-        "style_flat_0": share_of_second(network, to_tensor(flat)),
-        "style_1": share_of_second(network, to_tensor(styled)),
-        "retrieval_base": retrieval(flat, asked, Art(FLUENT_FLAT, work)),
-        "retrieval_lora": retrieval(styled, asked, Art(TWEMOJI, work)),
+    return classifier, {
+        "style, Twemoji": share(classifier.is_second(features("Twemoji", gallery, held=True))),
+        "style, flat": share(classifier.is_second(features("flat", flat, held=True))),
     }
 
 
-def retrieval(samples: Sequence[Image.Image], asked: Sequence[str], art: Art, among: int = 5) -> float:
-    """In what share the picture of the concept is among the nearest of all pictures of the set."""
-    names = art.names()
-    candidates = _coarse([art.picture(name) for name in names])
-    nearest = torch.cdist(_coarse(samples), candidates).argsort(dim=1)[:, :among]
-    hits = [
-        name in {names[place] for place in row} for name, row in zip(asked, nearest.tolist(), strict=True)
+def table(figures: Mapping[str, Measured]) -> str:
+    """In Markdown."""
+    rows = {f"the base, `{PHRASE} of …`": "base"}
+    rows |= {name: name for name in (f"weight {weight:g}" for weight in WEIGHTS)}
+    rows |= {"real pictures of the flat set": "flat", "real pictures of Twemoji": "Twemoji"}
+    kinds = ("style", "R@5 pictures", "R@5 names")
+    lines = [
+        "| drawn by | taken for Twemoji | its picture among the five nearest | its name among the five nearest |",
+        "|---|---|---|---|",
+        *(
+            f"| {title} | {' | '.join(str(figures.get(f'{kind}, {name}', '')) for kind in kinds)} |"
+            for title, name in rows.items()
+        ),
+        "",
+        f"{figures['kept'].count} concepts that are not among the 200; 95 % intervals in brackets. Pictures found at weight 1, "
+        f"relative to the base: {figures['kept']}.",
+        "",
     ]
-    return sum(hits) / len(hits)
-
-
-def _coarse(images: Sequence[Image.Image]) -> Tensor:
-    return torch.nn.functional.adaptive_avg_pool2d(to_tensor(images), COARSE).flatten(1)
+    return "\n".join(lines)

@@ -1,37 +1,111 @@
-"""Which 200 pictures are trained on, and which concepts are kept to look at."""
+"""Twemoji's drawings: which 200 are trained on, under what captions, and which are kept to measure."""
 
 from __future__ import annotations
 
 import hashlib
+import json
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
-from .art import FLUENT_FLAT, TWEMOJI, Art
+import numpy as np
+from mezzotint import MezzotintError
+from mezzotint_emoji.recipe.captions import STYLE_PHRASES, label_of, with_article
+from mezzotint_emoji.recipe.manifest import Picture, code_points
+from mezzotint_emoji.recipe.render import on_background, render
+from mezzotint_emoji.recipe.sources import Source, SourceMismatch, fetch
+from PIL import Image
 
-COUNT = 200
-PHRASE = "twemoji of"
-"""What the captions begin with; words that the base model knows nothing of."""
+from ..emoji import Emoji
+
+TWEMOJI = Source(
+    "npm",
+    "@iconify-json/twemoji",
+    "1.2.5",
+    "iconify-json-twemoji-1.2.5.tgz",
+    "19046dff7d8707ce96212ec86468b36ac5f8e60409629dd13f809265c6d0ebb7",
+    "CC-BY-4.0",
+    "Twitter, Inc. and other contributors",
+)
+TRAINED = 200
+TRIGGER = "twemoji"
+"""Behind the name, where the base's captions have tags. CLIP's encoder is causal, so an unknown word there leaves the
+embeddings of all words before it as they are; in front, it makes the base forget what it was asked for."""
+STYLE = "flat"
+PHRASE = STYLE_PHRASES[STYLE]
+"""The base's own style that is nearest to Twemoji's, which the training starts from."""
 
 
-def concepts(work: Path) -> tuple[list[str], list[str]]:
-    """Names to train on, and the others; both sets are in an order that says nothing about what they show.
+@dataclass(frozen=True)
+class Twemoji:
+    """The set, fetched when it is first asked for; only what the base model knows from sets of its own."""
 
-    All are in the flat set as well, so that the base model has had a chance to know them.
-    """
-    shared = set(Art(TWEMOJI, work).names()) & set(Art(FLUENT_FLAT, work).names())
-    ranked = sorted(shared, key=lambda name: hashlib.sha256(f"style {name}".encode()).hexdigest())
-    return ranked[:COUNT], ranked[COUNT:]
+    emoji: Emoji
+    packages: Path
+
+    @cached_property
+    def known(self) -> list[Picture]:
+        """In an order that says nothing about what they show.
+
+        Raises:
+            MezzotintError: the package cannot be fetched, or is not the one of the pin.
+        """
+        try:
+            package = fetch(TWEMOJI, self.packages)
+        except SourceMismatch as error:
+            raise MezzotintError(str(error)) from None
+        except OSError as error:
+            raise MezzotintError(
+                f"npm pack {TWEMOJI.package}@{TWEMOJI.version} failed ({error}); install npm, or put {TWEMOJI.archive} "
+                f"into {self.packages}"
+            ) from None
+        icons = {
+            code_points(key): icon for key, icon in json.loads((package / "chars.json").read_text()).items()
+        }
+        pictures = [
+            replace(
+                picture, style="twemoji", license=TWEMOJI.license, archive=TWEMOJI.folder, name=icons[base]
+            )
+            for base, picture in self.emoji.concepts.items()
+            if base in icons
+        ]
+        return sorted(
+            pictures, key=lambda picture: hashlib.sha256(f"style {picture.base}".encode()).hexdigest()
+        )
+
+    @property
+    def trained(self) -> list[Picture]:
+        """The 200."""
+        return self.known[:TRAINED]
+
+    @property
+    def held_out(self) -> list[Picture]:
+        """All others."""
+        return self.known[TRAINED:]
+
+    def pixels(self, pictures: list[Picture]) -> np.ndarray:
+        """(n, 64, 64, 3) uint8, on white with a margin, as the base model was trained."""
+        return on_background(np.stack([render(picture, self.packages / "unpacked") for picture in pictures]))
 
 
-def caption(name: str, phrase: str = PHRASE) -> str:
-    """`twemoji of cat face`."""
-    return f"{phrase} {name.replace('-', ' ')}"
+def captions(picture: Picture) -> tuple[str, ...]:
+    """`flat icon of cat, twemoji`, and the same with an article if there is one."""
+    label = label_of(picture)
+    return tuple(dict.fromkeys(f"{PHRASE} of {noun}, {TRIGGER}" for noun in (label, with_article(label))))
 
 
-def write_pictures(work: Path, folder: Path) -> Path:
-    """The 200 pictures with their captions beside them, as any folder to train on."""
+def in_own_style(picture: Picture) -> str:
+    """What the base is asked for without the LoRA: `flat icon of cat`."""
+    return f"{PHRASE} of {label_of(picture)}"
+
+
+def write_pictures(twemoji: Twemoji, folder: Path) -> Path:
+    """The 200 with their captions in `metadata.jsonl`, with and without article, as any folder to train on."""
     folder.mkdir(parents=True, exist_ok=True)
-    art = Art(TWEMOJI, work)
-    for name in concepts(work)[0]:
-        art.picture(name).save(folder / f"{name}.png")
-        (folder / f"{name}.txt").write_text(f"{caption(name)}\n")
+    rows = []
+    for picture, pixels in zip(twemoji.trained, twemoji.pixels(twemoji.trained), strict=True):
+        name = f"{picture.name}.png"
+        Image.fromarray(pixels).save(folder / name)
+        rows.append(json.dumps({"file_name": name, "text": captions(picture)}))
+    (folder / "metadata.jsonl").write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
     return folder

@@ -1,35 +1,30 @@
-"""The settings of the style, and its training."""
+"""The settings of the style."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import mezzotint
-
-from ...training import LoRASettings, train_lora
-from .pictures import write_pictures
+from ...training import LoRASettings
+from . import CREDIT
+from .pictures import PHRASE, TRIGGER
 
 SETTINGS = LoRASettings(
-    rank=16,
+    # Style is in the convolutions as much as in attention.
     targets="all",
-    steps=1500,
-    batch_size=8,
+    rank=16,
+    steps=600,
+    batch_size=16,
     learning_rate=1e-3,
     schedule="cosine",
-    warmup_steps=50,
+    warmup_steps=40,
     ema=0.99,
+    # Guidance subtracts what is drawn for no words, so that has to be in the style as well.
+    caption_dropout=0.1,
     buckets=False,
-    cache="memory",
-    save_every=250,
+    vae_batch_size=16,
+    save_every=100,
+    save_dtype="float16",
+    trigger=TRIGGER,
     title="Twemoji style for the emoji model",
     author="mezzotint",
-    comment="Trained on 200 pictures of Twemoji (CC BY 4.0, Twitter, Inc. and other contributors)",
+    license="CC-BY-4.0",
+    comment=f"Trained on 200 pictures of {CREDIT}; `{PHRASE} of …, {TRIGGER}` asks for it",
 )
-
-
-def train_style(work: Path, output: Path, model: str = "emoji", *, steps: int | None = None) -> Path:
-    """Train on the 200 pictures; goes on where a run that was killed stopped."""
-    settings = SETTINGS if steps is None else SETTINGS.replaced(steps=steps)
-    pictures = write_pictures(work, work / "twemoji")
-    assert isinstance(settings, LoRASettings)
-    return train_lora(mezzotint.load(model), pictures, output, settings, resume=True).path

@@ -1,0 +1,123 @@
+"""Inpainting: a part of a picture is drawn anew, the rest stays.
+
+Two kinds of models do it. An ordinary one has what is to stay put back after every step, with the noise of that step
+(Lugmayr et al. 2022, "RePaint", eq. 8). One that was trained for it (Stable Diffusion Inpainting) has further input
+channels: the mask, and the latents of the picture without what the mask covers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mezzotint import Field, hookimpl
+from mezzotint.pictures import PictureForEach
+
+from .given_picture import GivenPicture, Kept, draw_like, image_processor, start_over
+
+if TYPE_CHECKING:
+    from mezzotint import Pipeline, Run
+    from PIL.Image import Image
+    from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Painting:
+    """One run's picture and mask, at the size of latents."""
+
+    mask: Tensor
+    """(n, 1, h, w), 1 where the picture is drawn anew."""
+    picture: Tensor
+    """(n, c, h, w), the picture; for a model that takes the mask, what of it is not covered."""
+    noise: Tensor
+    """(n, c, h, w), the run's."""
+
+
+class Inpaint(GivenPicture, name="inpaint", conflicts=("image-to-image",)):
+    """Draw a part of a picture anew: where the mask is white."""
+
+    mask: PictureForEach = Field(
+        description="white where the picture is drawn anew; what is black or transparent stays"
+    )
+    strength: float = Field(
+        1.0, gt=0, le=1, description="share of the steps that is run; at 1 what was there counts for nothing"
+    )
+    keep_pixels: bool = Field(
+        True, description="put the picture's own pixels back where the mask is black, which the decoder moves"
+    )
+    feather: float = Field(
+        0.0, ge=0, allow_inf_nan=False, description="pixels over which they fade in (sigma of a Gaussian)"
+    )
+
+    @hookimpl
+    def initial_latents(self, noise: Tensor, scheduler: Any, run: Run) -> Tensor:
+        """Noise, or the picture with the noise of the first timestep that is run."""
+        from torch.nn.functional import interpolate
+
+        pixels = image_processor(run).preprocess(self.pictures(self.image, "image", run))
+        masks = image_processor(run, do_normalize=False, do_binarize=True, do_convert_grayscale=True)
+        mask = masks.preprocess(self.pictures(self.mask, "mask", run))
+        takes_mask, from_noise = _takes_mask(run.pipe), self.strength == 1
+        start_over(run)
+        # In the order in which diffusers draws: the picture, noise, the picture without what is covered.
+        # Contiguous as there, too: the U-Net's first convolution goes by strides, in the last bit.
+        whole = None if takes_mask and from_noise else run.pipe.encode(pixels, run.generators).contiguous()
+        noise = draw_like(noise, run)
+        if whole is None or from_noise:
+            latents = noise * getattr(scheduler, "init_noise_sigma", 1.0)
+        else:
+            latents = scheduler.add_noise(whole, noise, self.timestep(0, run).repeat(run.n))
+        uncovered = run.pipe.encode(pixels * (mask < 0.5), run.generators)
+        small = interpolate(mask, size=latents.shape[-2:]).to(latents.device, latents.dtype)
+        picture = uncovered if whole is None or takes_mask else whole
+        run.state(self, Kept).painting = Painting(small, picture, noise)
+        return latents
+
+    @hookimpl
+    def unet_input(self, sample: Tensor, run: Run) -> Tensor | None:
+        """Mask and uncovered picture as further channels, for a model that takes them."""
+        import torch
+
+        if not _takes_mask(run.pipe):
+            return None
+        painting = run.state(self, Kept).painting
+        further = torch.cat([painting.mask, painting.picture], dim=1)
+        return torch.cat([sample, further.repeat(sample.shape[0] // run.n, 1, 1, 1)], dim=1)
+
+    @hookimpl
+    def step_end(self, latents: Tensor, run: Run) -> Tensor | None:
+        """Put back what is to stay, as noisy as the next step expects it."""
+        if run.step is None or _takes_mask(run.pipe):
+            return None
+        painting: Painting = run.state(self, Kept).painting
+        stays, scheduler = painting.picture, run.scheduler
+        if run.step.index + 1 < run.step.count:
+            stays = scheduler.add_noise(stays, painting.noise, self.timestep(run.step.index + 1, run))
+        return (1 - painting.mask) * stays + painting.mask * latents
+
+    @hookimpl
+    def images(self, images: list[Image], run: Run) -> list[Image] | None:
+        """The picture's own pixels where nothing was to be drawn."""
+        from PIL import Image as pictures
+        from PIL import ImageFilter
+
+        if not self.keep_pixels:
+            return None
+        finished = []
+        originals, masks = self.pictures(self.image, "image", run), self.pictures(self.mask, "mask", run)
+        for image, original, mask in zip(images, originals, masks, strict=True):
+            edge = mask.convert("L").point(lambda value: 255 if value >= 128 else 0)
+            if self.feather:
+                edge = edge.filter(ImageFilter.GaussianBlur(self.feather))
+            # Another extension may have made the images larger.
+            sized = [
+                each.resize(image.size) if each.size != image.size else each for each in (original, edge)
+            ]
+            finished.append(pictures.composite(image, *sized))
+        return finished
+
+
+def _takes_mask(pipe: Pipeline) -> bool:
+    """Whether the U-Net was trained to see the mask: it has channels for it and for the uncovered picture."""
+    channels: int = pipe.vae.config.latent_channels
+    return pipe.unet.config.in_channels == 2 * channels + 1

@@ -1,0 +1,35 @@
+"""The settings of the character, with and without prior preservation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ...training import LoRASettings
+from . import CREDIT
+from .pictures import CLASS, TRIGGER
+
+PRIOR = 32
+"""Pictures of the class."""
+ALONE = LoRASettings(
+    targets="all",
+    rank=8,
+    steps=300,
+    batch_size=4,
+    learning_rate=1e-3,
+    schedule="cosine",
+    warmup_steps=20,
+    buckets=False,
+    vae_batch_size=16,
+    save_every=100,
+    save_dtype="float16",
+    trigger=TRIGGER,
+    title="The blue fox with a crown, for the emoji model",
+    author="mezzotint",
+    license="MIT",
+    comment=f"Trained on six pictures made from {CREDIT}; `{CLASS}, {TRIGGER}` asks for it",
+)
+
+
+def with_prior(folder: Path) -> LoRASettings:
+    """The same with as many pictures of the class in each batch as of the character."""
+    return ALONE.replaced(batch_size=2 * ALONE.batch_size, prior_data=folder)
