@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from mezzotint.testing import save_tiny_model
 from scratch_environment import Scratch, build_wheel
 
 PROJECT = Path(__file__).parent / "third_party" / "mezzotint-afterglow"
@@ -19,6 +20,11 @@ def wheel(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def scratch(tmp_path_factory) -> Scratch:
     return Scratch(tmp_path_factory.mktemp("scratch"))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    return save_tiny_model(tmp_path_factory.mktemp("model") / "tiny")
 
 
 def states(scratch: Scratch) -> dict[str, str]:
@@ -45,13 +51,13 @@ print(json.dumps({
 """
 
 
-def test_from_wheel_to_picture_and_away_again(scratch, wheel, model_folder, tmp_path):
+def test_from_wheel_to_picture_and_away_again(scratch, wheel, model, tmp_path):
     assert "mezzotint-afterglow" not in states(scratch)
     scratch.pip("install", "--quiet", "--no-deps", "--no-index", str(wheel))
     assert states(scratch)["mezzotint-afterglow"] == "loaded"
     assert "afterglow-midpoint" in scratch.mezzotint("schedulers", "list")
 
-    told = json.loads(scratch.run("-c", SCRIPT, str(model_folder)).splitlines()[-1])
+    told = json.loads(scratch.run("-c", SCRIPT, str(model)).splitlines()[-1])
     plugin = {"name": "afterglow", "distribution": "mezzotint-afterglow", "version": "1.2.3"}
     assert told == {
         "zero": True,
@@ -67,7 +73,7 @@ def test_from_wheel_to_picture_and_away_again(scratch, wheel, model_folder, tmp_
         "generate",
         "a cat",
         "--model",
-        str(model_folder),
+        str(model),
         "--steps",
         "2",
         "--seed",

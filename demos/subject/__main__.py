@@ -1,4 +1,4 @@
-"""`python -m mezzotint_lora.demos.subject`: draw the six pictures and the class, train twice, look and measure; what is
+"""`python -m demos.subject`: draw the six pictures and the class, train twice, look and measure; what is
 there already is kept."""
 
 from __future__ import annotations
@@ -33,4 +33,4 @@ def run(demo: Demo) -> None:
 command = demo_command("subject", run, help=__doc__, count=48)
 
 if __name__ == "__main__":
-    command(prog_name="python -m mezzotint_lora.demos.subject")
+    command(prog_name="python -m demos.subject")

@@ -1,4 +1,4 @@
-"""`python -m mezzotint_lora.demos.style`: fetch, train, draw the sheet and measure; what is there already is kept."""
+"""`python -m demos.style`: fetch, train, draw the sheet and measure; what is there already is kept."""
 
 from __future__ import annotations
 
@@ -23,4 +23,4 @@ def run(demo: Demo) -> None:
 command = demo_command("style", run, help=__doc__, count=128)
 
 if __name__ == "__main__":
-    command(prog_name="python -m mezzotint_lora.demos.style")
+    command(prog_name="python -m demos.style")

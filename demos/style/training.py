@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ...training import LoRASettings
+from mezzotint_lora.training import LoRASettings
+
 from . import CREDIT
 from .pictures import PHRASE, TRIGGER
 

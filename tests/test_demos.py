@@ -20,15 +20,16 @@ pytest.importorskip("resvg_py")
 
 import mezzotint_lora
 from mezzotint_emoji.recipe.manifest import Picture, save_manifest
-from mezzotint_lora.demos import shares
-from mezzotint_lora.demos.command import Demo, publish
-from mezzotint_lora.demos.emoji import Emoji
-from mezzotint_lora.demos.sheet import write_sheet
-from mezzotint_lora.demos.style import classifier
-from mezzotint_lora.demos.style import pictures as style_pictures
-from mezzotint_lora.demos.style.__main__ import run as run_style
-from mezzotint_lora.demos.subject.__main__ import run as run_subject
 from mezzotint_lora.training import LoRASettings
+
+from demos import shares
+from demos.command import Demo, publish
+from demos.emoji import Emoji
+from demos.sheet import write_sheet
+from demos.style import classifier
+from demos.style import pictures as style_pictures
+from demos.style.__main__ import run as run_style
+from demos.subject.__main__ import run as run_subject
 
 LABELS = ("fox", "crown", "soccer ball", *"abcdefghijk")
 
@@ -74,8 +75,8 @@ def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Demo:
     (package / "icons.json").write_text(json.dumps({"icons": icons}))
     monkeypatch.setattr(style_pictures, "fetch", lambda source, folder: package)
     monkeypatch.setattr(style_pictures, "TRAINED", 4)
-    monkeypatch.setattr("mezzotint_lora.demos.style.measuring.SHOWN", ("fox", "crown"))
-    monkeypatch.setattr("mezzotint_lora.demos.subject.training.PRIOR", 3)
+    monkeypatch.setattr("demos.style.measuring.SHOWN", ("fox", "crown"))
+    monkeypatch.setattr("demos.subject.training.PRIOR", 3)
     pipe = tiny_pipeline(save_tiny_model(tmp_path / "model"), plugins=[mezzotint_lora])
     pipe.source = replace(pipe.source, defaults=RunDefaults(steps=1))
     return Demo(pipe, Emoji(work), tmp_path / "to", count=3, steps=1)

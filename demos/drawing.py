@@ -10,10 +10,9 @@ from pathlib import Path
 
 import numpy as np
 from mezzotint import Pipeline
+from mezzotint_lora import LoRA
 from rich.console import Console
 from rich.progress import track
-
-from ..extension import LoRA
 
 AT_ONCE = 16
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...training import LoRASettings
+from mezzotint_lora.training import LoRASettings
+
 from . import CREDIT
 from .pictures import CLASS, TRIGGER
 

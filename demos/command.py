@@ -16,10 +16,10 @@ import click
 import mezzotint
 from mezzotint import MezzotintError, Pipeline
 from mezzotint.cli.open_model import quiet_libraries
+from mezzotint_lora.training import LoRASettings, train_lora
 from platformdirs import user_cache_path
 from safetensors import safe_open
 
-from ..training import LoRASettings, train_lora
 from .emoji import Emoji
 from .shares import Measured
 
@@ -81,7 +81,7 @@ class Demo:
 
 
 def demo_command(name: str, run: Callable[[Demo], None], *, help: str, count: int) -> click.Command:
-    """`python -m mezzotint_lora.demos.NAME`."""
+    """`python -m demos.NAME`."""
 
     @click.command(name, help=help)
     @click.option("--to", "folder", type=click.Path(path_type=Path), default=Path(name), show_default=True)
