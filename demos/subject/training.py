@@ -6,26 +6,19 @@ from pathlib import Path
 
 from mezzotint_lora.training import LoRASettings
 
+from .. import training
 from . import CREDIT
 from .pictures import CLASS, TRIGGER
 
 PRIOR = 32
 """Pictures of the class."""
-ALONE = LoRASettings(
-    targets="all",
+ALONE = training.SETTINGS.replaced(
     rank=8,
     steps=300,
     batch_size=4,
-    learning_rate=1e-3,
-    schedule="cosine",
     warmup_steps=20,
-    buckets=False,
-    vae_batch_size=16,
-    save_every=100,
-    save_dtype="float16",
     trigger=TRIGGER,
     title="The blue fox with a crown, for the emoji model",
-    author="mezzotint",
     license="MIT",
     comment=f"Trained on six pictures made from {CREDIT}; `{CLASS}, {TRIGGER}` asks for it",
 )

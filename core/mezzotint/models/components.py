@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,8 @@ from .families import STABLE_DIFFUSION, Family
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, SchedulerMixin, UNet2DConditionModel
     from torch.nn import Module
+
+    from ..hooks.conditioning import Conditioning
 
 
 @dataclass(eq=False, slots=True)
@@ -38,6 +40,12 @@ class Components:
     family: Family = STABLE_DIFFUSION
     zeros_for_empty_negative: bool = False
     """Whether an empty negative prompt is zeros instead of its embeddings (`force_zeros_for_empty_prompt`)."""
+
+    def as_negative(self, encoded: Conditioning, texts: Sequence[str]) -> Conditioning:
+        """What the U-Net is told of negative prompts, a row each: zeros for empty ones, where the model has it so."""
+        if not self.zeros_for_empty_negative:
+            return encoded
+        return encoded.zeros_at([not text.strip() for text in texts])
 
     @property
     def modules(self) -> Mapping[str, Module]:

@@ -39,15 +39,13 @@ def decode(latents: Tensor, components: Components, **options: Any) -> Tensor:
         options: of the VAE's `decode`.
     """
     with wide_enough(components) as vae:
-        config = vae.config
         latents = latents.to(vae.dtype)
-        mean, std = getattr(config, "latents_mean", None), getattr(config, "latents_std", None)
-        if mean is None or std is None:
-            latents = latents / config.scaling_factor
+        spread = _spread(vae.config, latents)
+        if spread is None:
+            latents = latents / vae.config.scaling_factor
         else:
-            shape = (1, -1, 1, 1)
-            latents = latents * latents.new_tensor(std).view(shape) / config.scaling_factor
-            latents = latents + latents.new_tensor(mean).view(shape)
+            mean, deviation = spread
+            latents = latents * deviation / vae.config.scaling_factor + mean
         pictures: Tensor = vae.decode(latents, return_dict=False, **options)[0]
         return pictures
 
@@ -59,16 +57,22 @@ def encode(pictures: Tensor, components: Components, generators: Sequence[torch.
         generators: one for each picture; its draw from the encoder's distribution comes from there.
     """
     with wide_enough(components) as vae:
-        config = vae.config
         # Rows are parts of the batch, whose strides stay: the encoder's first convolution goes by them.
         rows = [
             vae.encode(row.to(vae.device, vae.dtype)).latent_dist.sample(generator)
             for row, generator in zip(torch.split(pictures, 1), generators, strict=True)
         ]
         latents = torch.cat(rows).to(components.unet.dtype)
-        mean, std = getattr(config, "latents_mean", None), getattr(config, "latents_std", None)
-        if mean is None or std is None:
-            return latents * config.scaling_factor
-        shape = (1, -1, 1, 1)
-        shifted = latents - latents.new_tensor(mean).view(shape)
-        return shifted * config.scaling_factor / latents.new_tensor(std).view(shape)
+        spread = _spread(vae.config, latents)
+        if spread is None:
+            return latents * vae.config.scaling_factor
+        mean, deviation = spread
+        return (latents - mean) * vae.config.scaling_factor / deviation
+
+
+def _spread(config: Any, latents: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Mean and deviation of each channel, (1, c, 1, 1), of a VAE that names them (`latents_mean`, `latents_std`)."""
+    mean, deviation = getattr(config, "latents_mean", None), getattr(config, "latents_std", None)
+    if mean is None or deviation is None:
+        return None
+    return latents.new_tensor(mean).view(1, -1, 1, 1), latents.new_tensor(deviation).view(1, -1, 1, 1)

@@ -129,8 +129,8 @@ class _Prompts:
                 raise RequestError(f"a pass is conditioned on {name!r}; there are positive and negative")
             # One negative prompt for all is encoded as such, one row a prompt, as diffusers does.
             encoded = self._run.encode(list(texts[name]))
-            if name == "negative" and self._run.pipe.components.zeros_for_empty_negative:
-                encoded = encoded.zeros_at([not text.strip() for text in texts[name]])
+            if name == "negative":
+                encoded = self._run.pipe.components.as_negative(encoded, texts[name])
             self._encoded[name] = encoded.repeat(self._run.request.n)
         return self._encoded[name]
 

@@ -218,6 +218,17 @@ class Pipeline:
         with torch.no_grad():
             return encode(pictures, self.components, generators)
 
+    def decode(self, latents: Tensor, generators: list[torch.Generator] | None = None) -> list[Image]:
+        """Pictures of latents (n, c, h, w) without noise.
+
+        Args:
+            generators: one for each picture, for a decoder that leaves something to chance.
+        """
+        with torch.no_grad():
+            decoded = decode(latents, self.components, generator=generators)
+        images: list[Image] = self._image_processor.postprocess(decoded, do_denormalize=[True] * len(decoded))
+        return images
+
     def free(self) -> None:
         """Forget all cached resources."""
         with self._cache_lock:
@@ -291,7 +302,7 @@ class Pipeline:
             latents = denoise(run, calls, self._stepper(on_step))
             latents = calls.latents(latents, run)
             _refuse_not_finite(latents)
-            images = calls.images(self._decode(latents, run), run)
+            images = calls.images(self.decode(latents, run.generators), run)
         recipe = describe_run(self, request, plan, run.scheduler)
         return Result(images, latents, recipe, plan, clock(), run.outputs)
 
@@ -353,11 +364,6 @@ class Pipeline:
     @cached_property
     def _image_processor(self) -> VaeImageProcessor:
         return VaeImageProcessor(vae_scale_factor=self.vae_scale_factor)
-
-    def _decode(self, latents: Tensor, run: Run) -> list[Image]:
-        decoded = decode(latents, self.components, generator=run.generators)
-        images: list[Image] = self._image_processor.postprocess(decoded, do_denormalize=[True] * len(decoded))
-        return images
 
     def _stepper(self, on_step: Callable[[Progress], None] | None) -> Callable[[Run, Tensor], None]:
         def step(run: Run, latents: Tensor) -> None:

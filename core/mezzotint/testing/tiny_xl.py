@@ -10,6 +10,7 @@ import torch
 from diffusers import EulerDiscreteScheduler
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
+from ..unet.added_conditions import SIZE_NUMBERS
 from .tiny import MAX_TOKENS, TEXT_DIM, tiny_tokenizer, tiny_unet, tiny_vae
 
 SECOND_DIM = 40
@@ -77,7 +78,7 @@ def _unet(**changes: Any) -> Any:
         "cross_attention_dim": TEXT_DIM + SECOND_DIM,
         "addition_embed_type": "text_time",
         "addition_time_embed_dim": TIME_DIM,
-        "projection_class_embeddings_input_dim": POOLED_DIM + 6 * TIME_DIM,
+        "projection_class_embeddings_input_dim": POOLED_DIM + SIZE_NUMBERS * TIME_DIM,
     }
     return tiny_unet(**{**config, **changes})
 

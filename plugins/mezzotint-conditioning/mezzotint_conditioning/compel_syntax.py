@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mezzotint import Conditioning
 from mezzotint.errors import RequestError
 from mezzotint.hooks.conditioning import concatenate
-from mezzotint.models.text_encoding import Embedded, side_by_side
+from mezzotint.models.text_encoding import Embedded, encode_with_clip, side_by_side
 
 from .token_padding import pad_conditioning
 
@@ -91,12 +91,11 @@ class CompelPrompts:
         """The pooled text of a prompt without its weights, of an encoder that has one."""
         if not hasattr(encoder.model, "text_projection"):
             return None
-        limit = encoder.tokenizer.model_max_length
-        inputs = encoder.tokenizer(
-            [words], padding="max_length", max_length=limit, truncation=True, return_tensors="pt"
-        )
         pipe = self._run.pipe
-        return pipe.components.family.embed(encoder.model, inputs.input_ids.to(pipe.device), None).pooled
+        plain, _ = encode_with_clip(
+            [words], [encoder], pipe.components.family.embed, pipe.device, pipe.text_encoder.dtype
+        )
+        return plain.added["text_embeds"]
 
     def _parse(self, text: str) -> Any:
         # Once for each text: compel's parser takes seconds for a few hundred words.

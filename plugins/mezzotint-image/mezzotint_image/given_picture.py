@@ -56,27 +56,24 @@ class GivenPicture(Extension):
             )
         return timesteps[index : index + 1]
 
-    def pictures(self, given: Any, what: str, run: Run) -> list[Image]:
+    def pictures(self, option: str, run: Run, background: str = "white") -> list[Image]:
         """Pictures of the size of the run's images, one for each.
 
         Args:
-            given: an option of this extension.
-            what: its name.
+            option: which of the extension's.
+            background: where they are transparent.
 
         Raises:
             RequestError: a picture cannot be used, or their number does not fit.
         """
-        background = "black" if what == "mask" else "white"
-        opened = [
-            open_picture(each, f"{self.extension_name}: {what}", background)
+        given, what = getattr(self, option), f"{self.extension_name}: {option}"
+        width, height = run.request.size
+        processor, mode = image_processor(run), MODES[self.resize]
+        fitted = [
+            processor.resize(open_picture(each, what, background), height, width, resize_mode=mode)
             for each in (given if isinstance(given, list) else [given])
         ]
-        width, height = run.request.size
-        fitted = [
-            image_processor(run).resize(each, height, width, resize_mode=MODES[self.resize])
-            for each in opened
-        ]
-        each = one_for_each_image(fitted, run, f"{self.extension_name}: {what}")
+        each = one_for_each_image(fitted, run, what)
         return each if len(each) == run.n else each * run.n
 
 

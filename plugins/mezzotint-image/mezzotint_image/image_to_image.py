@@ -19,7 +19,7 @@ class ImageToImage(GivenPicture, name="image-to-image"):
     @hookimpl
     def initial_latents(self, noise: Tensor, scheduler: Any, run: Run) -> Tensor:
         """The encoded picture with the noise of the first timestep that is run."""
-        pixels = image_processor(run).preprocess(self.pictures(self.image, "image", run))
+        pixels = image_processor(run).preprocess(self.pictures("image", run))
         start_over(run)
         latents = run.pipe.encode(pixels, run.generators)
         first = self.timestep(0, run).repeat(run.n)

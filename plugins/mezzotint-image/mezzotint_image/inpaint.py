@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Painting:
-    """One run's picture and mask, at the size of latents."""
+    """One run's pictures and masks: as they were given, at the size of the images, and at the size of latents."""
 
+    originals: list[Image]
+    masks: list[Image]
     mask: Tensor
     """(n, 1, h, w), 1 where the picture is drawn anew."""
     picture: Tensor
@@ -54,9 +56,10 @@ class Inpaint(GivenPicture, name="inpaint", conflicts=("image-to-image",)):
         """Noise, or the picture with the noise of the first timestep that is run."""
         from torch.nn.functional import interpolate
 
-        pixels = image_processor(run).preprocess(self.pictures(self.image, "image", run))
-        masks = image_processor(run, do_normalize=False, do_binarize=True, do_convert_grayscale=True)
-        mask = masks.preprocess(self.pictures(self.mask, "mask", run))
+        originals, masks = self.pictures("image", run), self.pictures("mask", run, background="black")
+        pixels = image_processor(run).preprocess(originals)
+        binary = image_processor(run, do_normalize=False, do_binarize=True, do_convert_grayscale=True)
+        mask = binary.preprocess(masks)
         takes_mask, from_noise = _takes_mask(run.pipe), self.strength == 1
         start_over(run)
         # In the order in which diffusers draws: the picture, noise, the picture without what is covered.
@@ -70,7 +73,7 @@ class Inpaint(GivenPicture, name="inpaint", conflicts=("image-to-image",)):
         uncovered = run.pipe.encode(pixels * (mask < 0.5), run.generators)
         small = interpolate(mask, size=latents.shape[-2:]).to(latents.device, latents.dtype)
         picture = uncovered if whole is None or takes_mask else whole
-        run.state(self, Kept).painting = Painting(small, picture, noise)
+        run.state(self, Kept).painting = Painting(originals, masks, small, picture, noise)
         return latents
 
     @hookimpl
@@ -104,8 +107,8 @@ class Inpaint(GivenPicture, name="inpaint", conflicts=("image-to-image",)):
         if not self.keep_pixels:
             return None
         finished = []
-        originals, masks = self.pictures(self.image, "image", run), self.pictures(self.mask, "mask", run)
-        for image, original, mask in zip(images, originals, masks, strict=True):
+        painting: Painting = run.state(self, Kept).painting
+        for image, original, mask in zip(images, painting.originals, painting.masks, strict=True):
             edge = mask.convert("L").point(lambda value: 255 if value >= 128 else 0)
             if self.feather:
                 edge = edge.filter(ImageFilter.GaussianBlur(self.feather))

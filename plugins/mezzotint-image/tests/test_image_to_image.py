@@ -6,13 +6,7 @@ import pytest
 import torch
 from mezzotint.errors import MezzotintError, PlanError, RequestError
 from mezzotint_image import ImageToImage, Inpaint
-from start_pictures import noise_picture
-
-SEED = 5
-
-
-def generators(n):
-    return [torch.Generator().manual_seed(SEED + k) for k in range(n)]
+from start_pictures import SEED, generators, noise_picture
 
 
 @pytest.mark.parametrize("strength", [0.1, 0.55, 0.8, 1.0])

@@ -8,13 +8,7 @@ import torch
 from mezzotint.errors import RequestError
 from mezzotint_image import Inpaint
 from PIL import Image
-from start_pictures import half_mask, noise_picture
-
-SEED = 5
-
-
-def generators(n):
-    return [torch.Generator().manual_seed(SEED + k) for k in range(n)]
+from start_pictures import SEED, generators, half_mask, noise_picture
 
 
 @pytest.mark.parametrize("kind", ["ordinary", "inpainting"])

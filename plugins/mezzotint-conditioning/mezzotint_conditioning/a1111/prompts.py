@@ -64,8 +64,8 @@ class Prompts:
             return None
         if key not in self._encoded:
             encoded = self._encode(*key)
-            if name == "negative" and self._run.pipe.components.zeros_for_empty_negative:
-                encoded = encoded.zeros_at([not text.strip() for text in self._texts[name]])
+            if name == "negative":
+                encoded = self._run.pipe.components.as_negative(encoded, self._texts[name])
             self._encoded[key] = encoded.repeat(self._run.request.n)
         return self._encoded[key]
 

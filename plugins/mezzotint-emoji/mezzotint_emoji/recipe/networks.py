@@ -93,7 +93,7 @@ def make_unet(channels: tuple[int, ...] = (96, 192)) -> UNet2DConditionModel:
 
 
 class Decoder(nn.Module):
-    """The half of a VAE that is trained: `post_quant_conv` and `decoder`."""
+    """The half of a VAE that is trained, `post_quant_conv` and `decoder`; the weights are the VAE's."""
 
     def __init__(self, vae: AutoencoderKL) -> None:
         super().__init__()
@@ -102,11 +102,6 @@ class Decoder(nn.Module):
     def forward(self, latents: Tensor) -> Tensor:
         """(n, c, h, w) to (n, 3, 8 h, 8 w)."""
         return self.decoder(self.post_quant_conv(latents))
-
-
-def decoder_of(vae: AutoencoderKL) -> Decoder:
-    """The part of `vae` that is trained, sharing its weights."""
-    return Decoder(vae)
 
 
 class Denoiser(nn.Module):

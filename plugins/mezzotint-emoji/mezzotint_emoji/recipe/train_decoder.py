@@ -10,7 +10,7 @@ from torch import Tensor
 from .data import Data, load, to_tensor
 from .encoder import load_encoder
 from .layouts import Composer
-from .networks import Decoder, decoder_of, make_vae
+from .networks import Decoder, make_vae
 from .render import on_background
 from .trained import load_vae
 from .trainer import Batch, Schedule, Training, train
@@ -43,7 +43,7 @@ def train_decoder(work: Path, schedule: Schedule = SCHEDULE, threads: int = 1) -
     torch.manual_seed(schedule.seed)
     vae = make_vae(encoder)
     training = Training(
-        decoder_of(vae).to(memory_format=torch.channels_last), schedule, work / "decoder_training"
+        Decoder(vae).to(memory_format=torch.channels_last), schedule, work / "decoder_training"
     )
 
     def inputs_of(batch: Batch) -> tuple[Tensor, Tensor]:

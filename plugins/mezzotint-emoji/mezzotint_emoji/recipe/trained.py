@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline
 from transformers import CLIPTokenizer
 
-from .checkpoint import load_checkpoint
+from .checkpoint import load_checkpoint, put_weights
 from .encoder import load_encoder
-from .networks import decoder_of, make_denoiser, make_scheduler, make_vae
+from .networks import Decoder, make_denoiser, make_scheduler, make_vae
 from .words import load_word_vectors
 
 
@@ -19,9 +18,7 @@ def load_pipeline(work: Path) -> StableDiffusionPipeline:
     state = load_checkpoint(work / "unet_training" / "state.pt")
     if state is None:
         raise FileNotFoundError(f"no checkpoint of the U-Net in {work}: run `train unet` first")
-    with torch.no_grad():
-        for parameter, mean in zip(denoiser.parameters(), state["average"], strict=True):
-            parameter.copy_(mean)
+    put_weights(denoiser.parameters(), state["average"])
     pipe = StableDiffusionPipeline(
         vae=load_vae(work),
         text_encoder=denoiser.text_encoder,
@@ -40,7 +37,5 @@ def load_vae(work: Path) -> AutoencoderKL:
     """The VAE with the averaged decoder of the last checkpoint; without one, the decoder is untrained."""
     vae = make_vae(load_encoder(work / "encoder.safetensors")).eval()
     if state := load_checkpoint(work / "decoder_training" / "state.pt"):
-        with torch.no_grad():
-            for parameter, mean in zip(decoder_of(vae).parameters(), state["average"], strict=True):
-                parameter.copy_(mean)
+        put_weights(Decoder(vae).parameters(), state["average"])
     return vae

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from .checkpoint import load_checkpoint, save_checkpoint
+from .checkpoint import load_checkpoint, put_weights, save_checkpoint
 from .parallel import Loss, Shares
 
 FALL = 0.2
@@ -85,8 +85,7 @@ class Training:
         if state := load_checkpoint(folder / "state.pt"):
             network.load_state_dict(state["network"])
             self.optimizer.load_state_dict(state["optimizer"])
-            for mean, saved in zip(self.average, state["average"], strict=True):
-                mean.copy_(saved)
+            put_weights(self.average, state["average"])
             self.step = state["step"]
 
     def save(self) -> None:
@@ -101,9 +100,7 @@ class Training:
 
     def use_average(self) -> None:
         """Put the averaged weights into the network."""
-        with torch.no_grad():
-            for parameter, mean in zip(self.parameters, self.average, strict=True):
-                parameter.copy_(mean)
+        put_weights(self.parameters, self.average)
 
     def advance(self) -> None:
         """One step of the optimizer, with the gradients that are there, and of the average."""

@@ -16,16 +16,7 @@ SMALL = 256
 
 def decode(pipe: Any, latents: Any) -> list[Image]:
     """Latents (n, c, h, w) through the VAE, one at a time."""
-    import torch
-    from diffusers.image_processor import VaeImageProcessor
-
-    processor = VaeImageProcessor(vae_scale_factor=pipe.vae_scale_factor)
-    images: list[Image] = []
-    with torch.no_grad():
-        for one in latents.to(pipe.device, pipe.vae.dtype).split(1):
-            decoded = pipe.vae.decode(one / pipe.vae.config.scaling_factor, return_dict=False)[0]
-            images += processor.postprocess(decoded, do_denormalize=[True])
-    return images
+    return [image for one in latents.to(pipe.device).split(1) for image in pipe.decode(one)]
 
 
 def spread(items: Sequence[Any], count: int) -> list[Any]:

@@ -115,7 +115,7 @@ def train_textual_inversion(
     """
     output = check_output(output, "a textual inversion", resume=resume)
     if settings.caption is None:
-        settings = settings.replaced(caption=settings.default_caption)  # type: ignore[assignment]
+        settings = settings.replaced(caption=settings.default_caption)
     prepared = prepare(data, settings, pipe)
     assert isinstance(prepared.settings, TextualInversionSettings)
     with attached_word(pipe, prepared.settings) as word:
