@@ -35,14 +35,12 @@ def denoise(run: Run, calls: Calls, on_step: Callable[[Run, Tensor], None]) -> T
     chosen = calls.make_scheduler(run)
     scheduler: Any = pipe.make_scheduler(request) if chosen is None else chosen
     run.scheduler = scheduler
-    set_timesteps(scheduler, request.steps, pipe.device, request.seeds)
+    set_timesteps(scheduler, request.steps, run.device, request.seeds)
     timesteps = scheduler.timesteps
     if calls.acts("timesteps"):
         timesteps = apply_interval(scheduler, timesteps, calls.timesteps(timesteps, scheduler, run))
 
-    noise = randn_tensor(
-        _latent_shape(run), run.generators, pipe.device, prompts["positive"].embeddings.dtype
-    )
+    noise = randn_tensor(_latent_shape(run), run.generators, run.device, prompts["positive"].embeddings.dtype)
     first = calls.initial_latents(noise, scheduler, run) if calls.acts("initial_latents") else None
     # Flow-matching schedulers of diffusers have no such attribute: theirs is 1.
     latents = noise * getattr(scheduler, "init_noise_sigma", 1.0) if first is None else first

@@ -303,7 +303,7 @@ class Pipeline:
             latents = calls.latents(latents, run)
             _refuse_not_finite(latents)
             images = calls.images(self.decode(latents, run.generators), run)
-        recipe = describe_run(self, request, plan, run.scheduler)
+        recipe = describe_run(run)
         return Result(images, latents, recipe, plan, clock(), run.outputs)
 
     def make_scheduler(self, request: Request) -> SchedulerMixin:
@@ -336,7 +336,7 @@ class Pipeline:
         def encode(prompts: list[str]) -> Conditioning:
             nonlocal inside
             if inside or not calls.acts("encode_prompt"):
-                return with_size(self._encode_text(prompts), config, run.request.size)
+                return with_size(self._encode_text(prompts, run.device), config, run.request.size)
             inside = True
             try:
                 like = next(self.text_encoder.parameters())
@@ -344,17 +344,17 @@ class Pipeline:
                 answer = calls.encode_prompt(prompts, like, text_width(config), added, run)
             finally:
                 inside = False
-            answer = self._encode_text(prompts) if answer is None else answer
+            answer = self._encode_text(prompts, run.device) if answer is None else answer
             return with_size(answer, config, run.request.size)
 
         return encode
 
-    def _encode_text(self, prompts: list[str]) -> Conditioning:
+    def _encode_text(self, prompts: list[str], device: torch.device) -> Conditioning:
         conditioning, cut = encode_text(
             prompts,
             list(self.text_encoders.values()),
             self.components.family.embed,
-            self.device,
+            device,
             self.text_encoder.dtype,
         )
         for text in filter(None, cut):

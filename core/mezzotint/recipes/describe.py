@@ -11,16 +11,15 @@ from .recipe import FORMAT
 if TYPE_CHECKING:
     from diffusers import SchedulerMixin
 
-    from ..pipeline.pipeline import Pipeline
     from ..pipeline.request import Request
-    from ..planning.plan import Plan
+    from ..pipeline.run import Run
     from ..plugins.discovery import Owner
     from ..plugins.registry import Registry
 
 
-def describe_run(pipe: Pipeline, request: Request, plan: Plan, scheduler: SchedulerMixin) -> dict[str, Any]:
-    """The recipe of a run, without the `index` of one image."""
-    source = pipe.source
+def describe_run(run: Run) -> dict[str, Any]:
+    """The recipe of a run that is over, without the `index` of one image."""
+    pipe, request, source = run.pipe, run.request, run.pipe.source
     return {
         "format": FORMAT,
         "prompt": list(request.prompts),
@@ -31,8 +30,8 @@ def describe_run(pipe: Pipeline, request: Request, plan: Plan, scheduler: Schedu
         "n": request.n,
         "size": list(request.size),
         "dtype": str(pipe.dtype).removeprefix("torch."),
-        "device": pipe.device.type,
-        "scheduler": _scheduler(pipe.registry, request, scheduler),
+        "device": run.device.type,
+        "scheduler": _scheduler(pipe.registry, request, run.scheduler),
         "model": {
             "name": source.name,
             "fingerprint": pipe.fingerprint,
@@ -45,7 +44,7 @@ def describe_run(pipe: Pipeline, request: Request, plan: Plan, scheduler: Schedu
                 "files": use.extension.files(),
                 "plugin": _plugin(use.owner),
             }
-            for use in plan.uses
+            for use in run.plan.uses
         ],
         **versions_here(),
     }
