@@ -10,18 +10,21 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 import mezzotint
 from mezzotint import MezzotintError, Pipeline
 from mezzotint.cli.open_model import quiet_libraries
 from mezzotint_lora.training import LoRASettings, train_lora
+from mezzotint_training import TrainingSettings
 from platformdirs import user_cache_path
 from safetensors import safe_open
 
 from .emoji import Emoji
 from .shares import Measured
+
+Settings = TypeVar("Settings", bound=TrainingSettings)
 
 
 @dataclass(frozen=True)
@@ -41,14 +44,17 @@ class Demo:
         """Pictures that were drawn before."""
         return self.folder / "drawn"
 
+    def settled(self, settings: Settings) -> Settings:
+        """Settings with the steps that were asked for."""
+        return settings if self.steps is None else settings.replaced(steps=self.steps)
+
     def train(self, name: str, pictures: Path, settings: LoRASettings) -> Path:
         """The LoRA `name`, trained if it is not there; a training that was stopped goes on.
 
         Raises:
             MezzotintError: a LoRA is there that was trained otherwise.
         """
-        if self.steps is not None:
-            settings = settings.replaced(steps=self.steps)
+        settings = self.settled(settings)
         path = self.folder / f"{name}.safetensors"
         if path.exists():
             with safe_open(path, "pt") as file:
@@ -137,12 +143,10 @@ def _plain(values: Mapping[str, float]) -> dict[str, float | None]:
 
 def publish(name: str, folder: Path, docs: Path) -> None:
     """Copy `NAME.png` to the images of the docs, and `NAME.md` between the marks of the page that has them."""
-    shutil.copyfile(folder / f"{name}.png", docs / "images" / f"lora-{name}.png")
+    shutil.copyfile(folder / f"{name}.png", docs / "images" / f"demo-{name}.png")
     marks = re.compile(rf"(<!-- figures: {name} -->\n).*?(<!-- end of figures -->)", re.DOTALL)
     table = (folder / f"{name}.md").read_text(encoding="utf-8")
-    image = (
-        f'<img src="images/lora-{name}.png" alt="The {name} in concepts and contexts that were not trained">'
-    )
+    image = f'<img src="images/demo-{name}.png" alt="Pictures of concepts that were not trained on: {name}">'
     for page in docs.glob("*.md"):
         text = page.read_text(encoding="utf-8")
         if marks.search(text):

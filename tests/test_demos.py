@@ -18,12 +18,15 @@ from torch import nn
 
 pytest.importorskip("resvg_py")
 
+import mezzotint_controlnet
 import mezzotint_lora
 from mezzotint_emoji.recipe.manifest import Picture, save_manifest
 from mezzotint_lora.training import LoRASettings
 
 from demos import shares
 from demos.command import Demo, publish
+from demos.edges import pictures as edge_pictures
+from demos.edges.__main__ import run as run_edges
 from demos.emoji import Emoji
 from demos.sheet import write_sheet
 from demos.style import classifier
@@ -77,7 +80,7 @@ def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Demo:
     monkeypatch.setattr(style_pictures, "TRAINED", 4)
     monkeypatch.setattr("demos.style.measuring.SHOWN", ("fox", "crown"))
     monkeypatch.setattr("demos.subject.training.PRIOR", 3)
-    pipe = tiny_pipeline(save_tiny_model(tmp_path / "model"), plugins=[mezzotint_lora])
+    pipe = tiny_pipeline(save_tiny_model(tmp_path / "model", sample_size=32), plugins=[mezzotint_lora, mezzotint_controlnet])
     pipe.source = replace(pipe.source, defaults=RunDefaults(steps=1))
     return Demo(pipe, Emoji(work), tmp_path / "to", count=3, steps=1)
 
@@ -132,6 +135,33 @@ def test_the_character_is_trained_with_and_without_its_class(demo):
     for name in ("base", "with prior", "without prior"):
         assert 0 <= figures[f"R@5 class, {name}"]["value"] <= 1
     assert Image.open(demo.folder / "subject.png").width > 4 * 32
+
+
+def test_the_edge_network_is_trained_on_outlines_and_measured_on_unseen_ones(demo, monkeypatch):
+    halves = {"pair": set(LABELS[::2]), "train": set(LABELS[1::2])}
+    monkeypatch.setattr(
+        Picture, "split", property(lambda self: next(k for k, v in halves.items() if self.label in v))
+    )
+    before = fingerprint(demo.pipe)
+    run_edges(demo)
+    captions = [path.read_text() for path in (demo.folder / "pictures").glob("*.txt")]
+    assert len(captions) == len(halves["train"]) * (1 + edge_pictures.PLACED)
+    assert not any(label in caption for caption in captions for label in halves["pair"] if len(label) > 1)
+    said = json.loads((demo.folder / "edges.json").read_text())
+    assert said["figures"]["edge F1, with control"]["count"] == demo.count
+    assert Image.open(demo.folder / "edges.png").width > 3 * 32
+    assert not before.diff(fingerprint(demo.pipe))
+
+
+def test_edges_that_meet_within_a_pixel_count():
+    asked, beside = np.zeros((2, 8, 8, 3), np.uint8)
+    asked[:, 3], beside[:, 4] = 255, 255
+    assert edge_pictures.edge_f1(asked, asked, 0) == 1
+    assert edge_pictures.edge_f1(asked, beside, 0) == 0
+    assert edge_pictures.edge_f1(asked, beside, 1) == 1
+    assert edge_pictures.edge_f1(asked, np.zeros_like(asked), 1) == 0
+    half = np.where(np.arange(8)[:, None, None] < 4, asked, 0).astype(np.uint8)
+    assert edge_pictures.edge_f1(asked, half, 0) == pytest.approx(2 / 3)
 
 
 def test_table_and_sheet_take_their_place_in_the_docs(tmp_path):

@@ -13,7 +13,7 @@ from mezzotint_emoji.recipe.manifest import Picture
 from mezzotint_emoji.recipe.render import on_background
 
 from ..command import Demo
-from ..drawing import draw
+from ..drawing import draw, with_lora
 from ..shares import Measured, ratio, share
 from ..sheet import write_sheet
 from .classifier import Classifier, features_of, through_vae, train_classifier
@@ -45,7 +45,7 @@ def show(demo: Demo, twemoji: Twemoji, lora: Path) -> Path:
     columns = {"base": draw(demo.pipe, [in_own_style(each) for each in shown], demo.kept, "sheet, base")}
     for weight in WEIGHTS:
         title = f"sheet, weight {weight:g}"
-        columns[f"{weight:g}"] = draw(demo.pipe, prompts, demo.kept, title, lora=lora, weight=weight)
+        columns[f"{weight:g}"] = draw(demo.pipe, prompts, demo.kept, title, use=with_lora(lora, weight))
     columns["Twemoji"] = twemoji.pixels(shown)
     return write_sheet(demo.folder / "style.png", columns, names)
 
@@ -80,7 +80,7 @@ def measure(demo: Demo, twemoji: Twemoji, lora: Path) -> dict[str, Measured]:
     prompts = [captions(each)[0] for each in asked]
     for weight in WEIGHTS:
         name = f"weight {weight:g}"
-        found = add(name, draw(demo.pipe, prompts, demo.kept, name, lora=lora, weight=weight), gallery)
+        found = add(name, draw(demo.pipe, prompts, demo.kept, name, use=with_lora(lora, weight)), gallery)
         if weight == 1:
             figures["kept"] = ratio(found, base)
     for name, pictures in (("flat", flat), ("Twemoji", gallery)):

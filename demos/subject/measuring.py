@@ -11,7 +11,7 @@ from mezzotint_emoji.recipe.captions import full_caption, label_of
 from torch import Tensor
 
 from ..command import Demo
-from ..drawing import draw
+from ..drawing import PLAIN, Use, draw, with_lora
 from ..shares import Measured, mean, ratio, share
 from ..sheet import write_sheet
 from .pictures import CLASS, POSES, TRIGGER, Character, prompts_for
@@ -38,7 +38,7 @@ def show(demo: Demo, character: Character, loras: Mapping[str, Path | None]) -> 
     """The training pictures beside the base and each LoRA."""
     prompts = list(CONTEXTS.values())
     columns = {
-        name: draw(demo.pipe, prompts, demo.kept, f"sheet, {name}", lora=lora, seed=SEED)
+        name: draw(demo.pipe, prompts, demo.kept, f"sheet, {name}", use=_use(lora), seed=SEED)
         for name, lora in loras.items()
     }
     trained = character.posed(character.drawing)
@@ -73,7 +73,7 @@ def measure(demo: Demo, character: Character, loras: Mapping[str, Path | None]) 
     base = np.zeros(0, bool)
     for name, lora in loras.items():
         drawn = {
-            kind: draw(demo.pipe, asked, demo.kept, f"{name}, {kind}", lora=lora, seed=SEED)
+            kind: draw(demo.pipe, asked, demo.kept, f"{name}, {kind}", use=_use(lora), seed=SEED)
             for kind, asked in prompts.items()
         }
         features = {kind: demo.emoji.judge.images(drawn[kind]) for kind in ("subject", "class")}
@@ -110,6 +110,10 @@ def table(figures: Mapping[str, Measured], names: list[str]) -> str:
     return "\n".join(
         [*lines, "", f"{count} prompts of each kind, by the recipe's scorer; 95 % intervals in brackets.", ""]
     )
+
+
+def _use(lora: Path | None) -> Use:
+    return PLAIN if lora is None else with_lora(lora)
 
 
 def _mean(demo: Demo, pixels: np.ndarray) -> Tensor:

@@ -12,7 +12,7 @@ from .render import SIZE
 from .scenes import BACKGROUNDS, RELATIONS, WHITE, Placed, Scene, draw_scene, extent, place
 from .split import couple_is_held_out
 
-PLAIN, TWO, EMPTY, COLORED, MIRRORED = 0.45, 0.25, 0.10, 0.5, 0.5
+PLAIN, TWO, EMPTY, COLORED, MIRRORED = 0.60, 0.20, 0.10, 0.5, 0.5
 SIZES = {"": (0.75, 1.0), "small": (0.4, 0.58), "large": (1.06, 1.10)}
 SIDED = re.compile(
     r"left|right|arrow|clockwise|letter|[0-9]|clock|watch|note|calendar|music|receipt|newspaper|quarter|crescent|gibbous"

@@ -7,6 +7,7 @@ started again gives the same bits as one that was not.
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from tqdm import tqdm
 from .checkpoint import load_checkpoint, put_weights, save_checkpoint
 from .parallel import Loss, Shares
 
-FALL = 0.2
+FALL = 0.4
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Schedule:
     save_every_s: float = 180.0
 
     def learning_rate_at(self, step: int) -> float:
-        """Linear warm-up, constant, and a fall to 2 % over the last fifth of the steps.
+        """Linear warm-up, constant, and a fall to 2 % over the last two fifths of the steps.
 
         Until that fall, the bits do not depend on how many steps there will be: a run can be made longer, or be
         brought to an end, at any time (Hägele et al. 2024).
@@ -134,9 +135,9 @@ def train(
     writer = SummaryWriter(training.folder / "log", purge_step=training.step)
     bar = tqdm(total=last, initial=training.step, unit="step", disable=None)  # only on a terminal
     saved = time.monotonic()
-    for speed, seconds_left in _pace(training.step, last):
-        batch = batch_at(training.step, schedule, weights)
-        scalars = shares.backward(loss, inputs_of(batch))
+    prepared = _ahead(lambda step: inputs_of(batch_at(step, schedule, weights)), range(training.step, last))
+    for (speed, seconds_left), inputs in zip(_pace(training.step, last), prepared, strict=True):
+        scalars = shares.backward(loss, inputs)
         training.advance()
         bar.update()
         if training.step % 20 == 0 or training.step == last:
@@ -158,6 +159,17 @@ def train(
             saved = time.monotonic()
     bar.close()
     writer.close()
+
+
+def _ahead(prepare: Callable[[int], tuple[Tensor, ...]], steps: range) -> Iterator[tuple[Tensor, ...]]:
+    """`prepare(step)` for each of `steps`, the next one made in a thread meanwhile."""
+    with ThreadPoolExecutor(1) as pool:
+        coming = [pool.submit(prepare, step) for step in steps[:1]]
+        for step in steps:
+            inputs = coming.pop().result()
+            if step + 1 in steps:
+                coming.append(pool.submit(prepare, step + 1))
+            yield inputs
 
 
 def _pace(step: int, last: int) -> Iterator[tuple[float, float]]:
