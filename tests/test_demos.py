@@ -80,7 +80,9 @@ def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Demo:
     monkeypatch.setattr(style_pictures, "TRAINED", 4)
     monkeypatch.setattr("demos.style.measuring.SHOWN", ("fox", "crown"))
     monkeypatch.setattr("demos.subject.training.PRIOR", 3)
-    pipe = tiny_pipeline(save_tiny_model(tmp_path / "model", sample_size=32), plugins=[mezzotint_lora, mezzotint_controlnet])
+    pipe = tiny_pipeline(
+        save_tiny_model(tmp_path / "model", sample_size=32), plugins=[mezzotint_lora, mezzotint_controlnet]
+    )
     pipe.source = replace(pipe.source, defaults=RunDefaults(steps=1))
     return Demo(pipe, Emoji(work), tmp_path / "to", count=3, steps=1)
 
