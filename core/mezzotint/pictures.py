@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from .pipeline.run import Run
+    from .plugins.extension import Extension
 
 Given = TypeVar("Given")
 MAX_PIXELS = 2**27
@@ -45,6 +46,17 @@ def as_picture(value: Any) -> Any:
 def as_picture_for_each(value: Any) -> Any:
     """One picture as it is, several as a list."""
     return list(_as_pictures(value)) if isinstance(value, list | tuple) else as_picture(value)
+
+
+def several_for_one_run(extension: Extension) -> dict[str, int]:
+    """Options that hold pictures for the images of one run, with their number, where that is more than one."""
+    return {
+        field: len(getattr(extension, field))
+        for field, info in type(extension).model_fields.items()
+        if any(getattr(check, "func", None) is as_picture_for_each for check in info.metadata)
+        and isinstance(getattr(extension, field), list)
+        and len(getattr(extension, field)) > 1
+    }
 
 
 def _as_pictures(value: Any) -> tuple[Any, ...]:

@@ -156,113 +156,6 @@ def test_a_vae_with_a_mean_and_deviation_decodes_as_diffusers_does(folder, tmp_p
     assert ours.tobytes() == picture.tobytes()
 
 
-class FromLatents(Extension, name="from-latents"):
-    """Image-to-image, from latents, at `strength`; with a mask, inpainting."""
-
-    clean: object
-    strength: float
-    mask: object = None
-
-    @hookimpl
-    def timesteps(self, timesteps, scheduler, run):
-        steps = run.request.steps
-        kept = timesteps[(steps - min(int(steps * self.strength), steps)) * scheduler.order :]
-        run.state(self, dict)["timesteps"] = kept
-        return kept
-
-    @hookimpl
-    def initial_latents(self, noise, scheduler, run):
-        state = run.state(self, dict)
-        state["noise"], state["clean"] = noise, self.clean.repeat(len(noise), 1, 1, 1)
-        return scheduler.add_noise(state["clean"], noise, state["timesteps"][:1].repeat(len(noise)))
-
-    @hookimpl
-    def step_end(self, latents, run):
-        if self.mask is None or run.pipe.unet.config.in_channels != 4:
-            return None
-        state, following = run.state(self, dict), run.step.index + 1
-        known = state["clean"]
-        if following < run.step.count:
-            known = run.scheduler.add_noise(
-                known, state["noise"], state["timesteps"][following : following + 1]
-            )
-        return (1 - self.mask) * known + self.mask * latents
-
-
-class MaskChannels(Extension, name="mask-channels"):
-    """The mask and what is left of the picture, for a U-Net that takes them."""
-
-    mask: object
-    left: object
-
-    @hookimpl
-    def unet_input(self, sample):
-        rows = len(sample)
-        return torch.cat([sample, self.mask.repeat(rows, 1, 1, 1), self.left.repeat(rows, 1, 1, 1)], dim=1)
-
-
-@pytest.mark.parametrize("scheduler", [None, "DDIMScheduler"])
-@pytest.mark.parametrize("negative", [None, "ugly"])
-def test_image_to_image_is_that_of_diffusers(folder, pipe, scheduler, negative):
-    clean = torch.randn(1, 4, 12, 24, generator=torch.Generator().manual_seed(1))
-    stock = stock_of(diffusers.StableDiffusionXLImg2ImgPipeline, folder)
-    own = getattr(diffusers, scheduler).from_config(pipe.scheduler.config) if scheduler else None
-    stock.scheduler = own or stock.scheduler
-    expected = stock(
-        "a cat",
-        image=clean,
-        strength=0.6,
-        negative_prompt=negative,
-        num_inference_steps=5,
-        guidance_scale=7.5,
-        num_images_per_prompt=2,
-        generator=generators(2),
-        output_type="latent",
-    ).images
-    result = pipe(
-        "a cat",
-        negative=negative,
-        steps=5,
-        guidance=7.5,
-        seed=SEED,
-        n=2,
-        size=(48, 24),
-        scheduler=own,
-        use=[FromLatents(clean=clean, strength=0.6)],
-    )
-    assert torch.equal(result.latents, expected)
-
-
-@pytest.mark.parametrize("channels", [4, 9])
-def test_inpainting_is_that_of_diffusers(tmp_path, channels):
-    folder = save_tiny_xl_model(tmp_path / "model", in_channels=channels)
-    pipe = tiny_pipeline(folder)
-    clean = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(1))
-    mask = torch.zeros(1, 1, 32, 32)
-    mask[..., 8:24] = 1
-    left = clean * 0.5
-    expected = stock_of(diffusers.StableDiffusionXLInpaintPipeline, folder)(
-        "a cat",
-        image=clean,
-        mask_image=mask,
-        masked_image_latents=left if channels == 9 else None,
-        strength=0.6,
-        num_inference_steps=5,
-        guidance_scale=7.5,
-        num_images_per_prompt=2,
-        generator=generators(2),
-        height=32,
-        width=32,
-        output_type="latent",
-    ).images
-    small = torch.nn.functional.interpolate(mask, size=(16, 16))
-    use = [FromLatents(clean=clean, strength=0.6, mask=small)]
-    if channels == 9:
-        use.append(MaskChannels(mask=small, left=left))
-    result = pipe("a cat", steps=5, guidance=7.5, seed=SEED, n=2, use=use)
-    assert torch.equal(result.latents, expected)
-
-
 class Cropped(Extension, name="cropped"):
     """Another original size, crop and size for the prompt, and the usual ones for the negative prompt."""
 
@@ -386,6 +279,8 @@ def edit_index(folder, **changes):
             {"text_encoder_2": ["transformers", "CLIPTextModel"]},
             "text_encoder_2 is transformers.CLIPTextModel; expected transformers.CLIPTextModelWithProjection",
         ),
+        ({"force_zeros_for_empty_prompt": "false"}, "is 'false'; it must be true or false"),
+        ({"unet": [None, None], "_class_name": "FluxPipeline"}, r"names no unet \(FluxPipeline\)"),
         (
             {"text_encoder_2": [None, None], "tokenizer_2": [None, None]},
             "the U-Net's cross_attention_dim is 72, the text encoder's hidden_size 32",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 
@@ -179,6 +180,30 @@ def test_a_single_file_can_be_replayed_and_a_changed_one_is_noticed(single, tens
             lambda t: [t.pop(name) for name in list(t) if name.startswith("first_stage_model.")],
             "has no VAE",
         ),
+        (
+            lambda t: [
+                t.pop(name) for name in list(t) if ".encoder.layers." in name and "cond_stage" in name
+            ],
+            "lacks cond_stage_model.transformer.text_model.encoder.layers.0.mlp.fc1.weight; its text encoder is cut",
+        ),
+        (
+            lambda t: [t.pop(name) for name in list(t) if "token_embedding" in name],
+            "lacks cond_stage_model.transformer.text_model.embeddings.token_embedding.weight",
+        ),
+        (
+            lambda t: [t.pop(name) for name in list(t) if ".attn2." in name],
+            "no layer in its U-Net that attends to a text",
+        ),
+        (
+            lambda t: [t.pop(name) for name in list(t) if name.startswith("cond_stage_model.")],
+            r"has a U-Net \(model.diffusion_model.…\) and no text encoder",
+        ),
+        (
+            lambda t: t.update(
+                {n: torch.zeros(len(v), 64) for n, v in t.items() if "attn2.to_k" in n or "attn2.to_v" in n}
+            ),
+            "cross_attention_dim is 64, the text encoder's hidden_size 32",
+        ),
     ],
 )
 def test_every_tensor_is_accounted_for(single, tensors, change, words):
@@ -202,6 +227,18 @@ def test_another_family_is_called_by_its_name(tmp_path, name, family):
     save_file({name: torch.zeros(1)}, tmp_path / "x.safetensors")
     with pytest.raises(ModelError, match=family):
         mezzotint.load(tmp_path / "x.safetensors")
+
+
+def test_a_tokenizer_that_names_no_length_has_that_of_the_text_encoder(single):
+    config = single.parent / "tokenizer" / "tokenizer_config.json"
+    said = json.loads(config.read_text())
+    del said["model_max_length"]
+    config.write_text(json.dumps(said))
+    pipe = mezzotint.load(single)
+    assert pipe.tokenizer.model_max_length == pipe.text_encoder.config.max_position_embeddings
+    config.write_text(json.dumps({**said, "model_max_length": 40}))
+    with pytest.raises(ModelError, match="model_max_length is 40, the text encoder has 16 positions"):
+        mezzotint.load(single)
 
 
 def test_without_a_tokenizer_it_says_where_one_goes(single, monkeypatch):

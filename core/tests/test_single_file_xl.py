@@ -160,12 +160,21 @@ def test_what_shapes_do_not_say_is_sdxls(single, tensors):
     [
         (f"{SECOND}transformer.resblocks.1.ln_1.bias", "lacks text_model.encoder.layers.1.layer_norm1.bias"),
         ("model.diffusion_model.label_emb.0.2.bias", "lacks model.diffusion_model.label_emb.0.2.bias"),
+        (f"{SECOND}token_embedding.weight", "lacks conditioner.embedders.1.model.token_embedding.weight"),
         (f"{SECOND}text_projection", "is a part of Stable Diffusion XL by its keys"),
     ],
 )
 def test_every_tensor_is_asked_for(single, tensors, gone, words):
     save_file({name: tensor for name, tensor in tensors.items() if name != gone}, single)
     with pytest.raises(ModelError, match=words):
+        mezzotint.load(single)
+
+
+@pytest.mark.parametrize("width", [24, 70])
+def test_sizes_that_no_run_could_be_told_are_refused(single, tensors, width):
+    name = "model.diffusion_model.label_emb.0.0.weight"
+    save_file({**tensors, name: torch.zeros(len(tensors[name]), width)}, single)
+    with pytest.raises(ModelError, match=f"projection_class_embeddings_input_dim is {width}"):
         mezzotint.load(single)
 
 

@@ -165,7 +165,9 @@ def _main_option(name: str, extension: type[Extension]) -> click.Option:
         text = "Switch it on." if not fields else f"Switch it on; --{name}={fields[0]}=… sets options."
         metavar = ""
     else:
-        text = "Switch it on: values in the order below, or key=value, with commas between. Repeatable."
+        text = "Switch it on: values in the order below, or key=value, with commas between."
+        if name not in extension.conflicts:
+            text += " Repeatable."
         metavar = f"{next(iter(fields)).upper()}[,KEY=VALUE…]"
     return click.Option([f"--{name}", _parameter(name)], multiple=True, metavar=metavar, help=text)
 

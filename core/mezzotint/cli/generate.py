@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..errors import RequestError
 from ..plugins.registry import Registry
 from ..scheduling import SolverSpec, familiar_names, find_scheduler, find_spacing
 from .common_options import debug_option, device_options, json_option, model_option, plugin_option
@@ -129,6 +130,7 @@ def generate(
         check_model(registry, model)
         _check_scheduler(registry, arguments["scheduler"], arguments["spacing"])
     jobs = make_jobs(prompts, n, secrets.randbelow(2**32) if seed is None else seed, batch_size)
+    _check_pictures(extensions, jobs)
     quiet = quiet or as_json
     show_warnings(notes=not quiet)
     with nullcontext() if explain else names.folder_ready():
@@ -138,6 +140,18 @@ def generate(
             _explain(pipe, jobs, arguments, extensions, as_json)
             return
         _make(pipe, jobs, arguments, extensions, names, n if grid else None, preview, as_json, quiet)
+
+
+def _check_pictures(extensions: Sequence[Extension], jobs: Sequence[Job]) -> None:
+    """Refuse pictures for the images of one run where there are several runs."""
+    from ..pictures import several_for_one_run
+
+    for extension in extensions if len(jobs) > 1 else ():
+        for field, count in several_for_one_run(extension).items():
+            raise RequestError(
+                f"--{extension.extension_name}: {field} has {count} pictures, one for each image that is made at once, and "
+                f"these are {len(jobs)} runs; give one picture, or one prompt with -n {count} --batch-size {count}"
+            )
 
 
 def _make(

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 TOKENIZER = "openai/clip-vit-large-patch14"
 """Of every Stable Diffusion 1.x and XL; from the Hugging Face cache or hub where no folder lies beside the file."""
 
+UNLIMITED = 2**31
+"""transformers' length of a tokenizer whose files name none is far above it."""
+
 
 def filled(make: Callable[[], Any], state: Mapping[str, Tensor], path: Path, dtype: torch.dtype) -> Any:
     """A model with these weights, not initialised first.
@@ -46,11 +49,12 @@ def filled(make: Callable[[], Any], state: Mapping[str, Tensor], path: Path, dty
     return model.requires_grad_(True).eval()
 
 
-def open_tokenizer(path: Path, vocabulary: int, **options: Any) -> Any:
+def open_tokenizer(path: Path, vocabulary: int, positions: int, **options: Any) -> Any:
     """CLIP's tokenizer, from the folder `tokenizer` beside a file or from the hub.
 
     Args:
         vocabulary: tokens that it must have.
+        positions: of the text encoder; the length of texts, where the tokenizer's files name none.
         options: of `CLIPTokenizer`.
 
     Raises:
@@ -69,6 +73,8 @@ def open_tokenizer(path: Path, vocabulary: int, **options: Any) -> Any:
         raise ModelError(
             _no_tokenizer(path, source, f"{len(tokenizer)} tokens, the text encoder has {vocabulary}")
         )
+    if tokenizer.model_max_length > UNLIMITED:
+        tokenizer.model_max_length = positions
     return tokenizer
 
 

@@ -27,6 +27,8 @@ def check_fit(folder: Path, components: Components) -> None:
 
 def _findings(folder: Path, components: Components) -> Iterator[str]:
     unet, vae = components.unet.config, components.vae.config
+    for name, encoder in components.text_encoders.items():
+        yield from _tokens(tokenizer_name(name), encoder)
     yield from _texts(components)
     # Twice as many where it predicts a variance beside the noise.
     if unet.out_channels not in (vae.latent_channels, 2 * vae.latent_channels):
@@ -39,8 +41,6 @@ def _findings(folder: Path, components: Components) -> Iterator[str]:
     factor = vae.scaling_factor
     if not isinstance(factor, int | float) or isinstance(factor, bool) or not factor > 0:
         yield f"/vae/config.json: scaling_factor is {factor!r}; it must be a positive number"
-    for name, encoder in components.text_encoders.items():
-        yield from _tokens(tokenizer_name(name), encoder)
     prediction_type = components.scheduler.config.get("prediction_type", "epsilon")
     if prediction_type not in PREDICTION_TYPES:
         yield (
@@ -68,7 +68,7 @@ def _texts(components: Components) -> Iterator[str]:
             "text_encoder_2 and tokenizer_2"
         )
     taken, pooled = unet.projection_class_embeddings_input_dim, configs[-1].projection_dim
-    if taken != pooled + SIZE_NUMBERS * unet.addition_time_embed_dim:
+    if not unet.addition_time_embed_dim or taken != pooled + SIZE_NUMBERS * unet.addition_time_embed_dim:
         yield (
             f": the U-Net's projection_class_embeddings_input_dim is {taken}, not {SIZE_NUMBERS} times its "
             f"addition_time_embed_dim of {unet.addition_time_embed_dim} and the projection_dim of text_encoder_2, "

@@ -101,6 +101,12 @@ def open_folder(folder: Path, dtype: torch.dtype) -> Components:
         ModelError: as for `load`.
     """
     index = _read_json(folder / "model_index.json", "a diffusers folder has one")
+    if not names_part(index, "unet"):
+        kind = index.get("_class_name")
+        raise ModelError(
+            f"{folder / 'model_index.json'} names no unet{f' ({kind})' if isinstance(kind, str) else ''}; models that open "
+            "have one: Stable Diffusion 1.x and XL, DeepFloyd IF's first stage"
+        )
     family = family_of(index)
     _refuse_refiner(folder, index)
     classes = {name: _part_class(folder, index, name, family) for name in family.parts}
@@ -122,10 +128,17 @@ def open_folder(folder: Path, dtype: torch.dtype) -> Components:
         family=family,
         # diffusers' pipeline of Stable Diffusion XL does so where the index says nothing.
         zeros_for_empty_negative=family is STABLE_DIFFUSION_XL
-        and bool(index.get("force_zeros_for_empty_prompt", True)),
+        and _flag(folder, index, "force_zeros_for_empty_prompt", default=True),
     )
     check_fit(folder, components)
     return components
+
+
+def _flag(folder: Path, index: dict[str, Any], name: str, *, default: bool) -> bool:
+    value = index.get(name, default)
+    if not isinstance(value, bool):
+        raise ModelError(f"{folder / 'model_index.json'}: {name} is {value!r}; it must be true or false")
+    return value
 
 
 def _pixel_space(folder: Path, unet: Any) -> Any:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ModelError
 from .components import Components, TextEncoder
 from .filling import filled, open_tokenizer
+from .fit import check_fit
 from .weights import read_header
 
 if TYPE_CHECKING:
@@ -67,15 +68,16 @@ def open_single_file(path: Path, dtype: torch.dtype) -> Components:
     _check_family(path, shapes)
     vae = vae_config(shapes, path)
     weights = load_file(path)
-    text = CLIPTextConfig(**text_config(shapes))
-    tokenizer = open_tokenizer(path, text.vocab_size)
+    text = CLIPTextConfig(**text_config(shapes, path))
+    tokenizer = open_tokenizer(path, text.vocab_size, text.max_position_embeddings)
     encoder = filled(lambda: CLIPTextModel(text), ldm.convert_ldm_clip_checkpoint(dict(weights)), path, dtype)
     components = Components(
-        **unet_and_vae(weights, unet_config(shapes), vae, path, dtype),
+        **unet_and_vae(weights, unet_config(shapes, path), vae, path, dtype),
         text_encoders={"text_encoder": TextEncoder(encoder, tokenizer)},
         scheduler=PNDMScheduler(**scheduler_config(shapes), skip_prk_steps=True, set_alpha_to_one=False),
     )
     report_unused(path, shapes, (TEXT,))
+    check_fit(path, components)
     return components
 
 
@@ -103,13 +105,22 @@ def unet_and_vae(
     }
 
 
-def unet_config(shapes: Shapes) -> dict[str, Any]:
+def unet_config(shapes: Shapes, path: Path) -> dict[str, Any]:
     """Configuration of the `UNet2DConditionModel` with these shapes."""
+    for name in (
+        f"{UNET}input_blocks.0.0.weight",
+        f"{UNET}input_blocks.1.0.out_layers.3.weight",
+        f"{UNET}out.2.weight",
+    ):
+        if name not in shapes:
+            raise ModelError(f"{path} lacks {name}; its U-Net is cut short")
     channels, attends, depths = _levels(shapes)
     layers = sum(f"{UNET}input_blocks.{i}.0.in_layers.2.weight" in shapes for i in range(1, 100)) // len(
         channels
     )
-    context = next(shape[1] for name, shape in shapes.items() if name.endswith(".attn2.to_k.weight"))
+    contexts = [shape[1] for name, shape in shapes.items() if name.endswith(".attn2.to_k.weight")]
+    if not contexts:
+        raise ModelError(f"{path} has no layer in its U-Net that attends to a text (….attn2.to_k.weight)")
     linear = any(name.endswith(".1.proj_in.weight") and len(shape) == 2 for name, shape in shapes.items())
     return {
         "sample_size": 64,
@@ -119,7 +130,7 @@ def unet_config(shapes: Shapes) -> dict[str, Any]:
         "up_block_types": tuple("CrossAttnUpBlock2D" if here else "UpBlock2D" for here in reversed(attends)),
         "block_out_channels": tuple(channels),
         "layers_per_block": layers,
-        "cross_attention_dim": context,
+        "cross_attention_dim": contexts[0],
         "attention_head_dim": 8,
         "transformer_layers_per_block": depths[0] if len(set(depths)) == 1 else tuple(depths),
         "use_linear_projection": linear,
@@ -136,7 +147,7 @@ def vae_config(shapes: Shapes, path: Path) -> dict[str, Any]:
         layers += 1
     quant = f"{VAE}post_quant_conv.weight"
     if not channels or quant not in shapes:
-        raise ModelError(f"{path} has no VAE ({VAE}…); a single file of Stable Diffusion 1.x has one")
+        raise ModelError(f"{path} has no VAE ({VAE}…); a single file of Stable Diffusion has one")
     return {
         "sample_size": 512,
         "down_block_types": ("DownEncoderBlock2D",) * len(channels),
@@ -148,9 +159,17 @@ def vae_config(shapes: Shapes, path: Path) -> dict[str, Any]:
     }
 
 
-def text_config(shapes: Shapes, prefix: str = TEXT) -> dict[str, Any]:
+def text_config(shapes: Shapes, path: Path, prefix: str = TEXT) -> dict[str, Any]:
     """Configuration of the `CLIPTextModel` with these shapes, heads of 64 as in CLIP."""
     sizes = {name.removeprefix(prefix).removeprefix("text_model."): shape for name, shape in shapes.items()}
+    refuse_gaps(
+        sizes,
+        path,
+        f"{prefix}text_model.",
+        "embeddings.token_embedding.weight",
+        "encoder.layers.0.mlp.fc1.weight",
+        "embeddings.position_embedding.weight",
+    )
     vocabulary, width = sizes["embeddings.token_embedding.weight"]
     layers = 0
     while f"encoder.layers.{layers}.mlp.fc1.weight" in sizes:
@@ -167,6 +186,13 @@ def text_config(shapes: Shapes, prefix: str = TEXT) -> dict[str, Any]:
         "eos_token_id": vocabulary - 1,
         "pad_token_id": vocabulary - 1,
     }
+
+
+def refuse_gaps(sizes: Shapes, path: Path, prefix: str, *names: str) -> None:
+    """Raise a `ModelError` unless a text encoder has these tensors, from which its sizes are read."""
+    for name in names:
+        if name not in sizes:
+            raise ModelError(f"{path} lacks {prefix}{name}; its text encoder is cut short")
 
 
 def scheduler_config(shapes: Shapes) -> dict[str, Any]:
@@ -214,6 +240,11 @@ def _check_family(path: Path, shapes: Shapes) -> None:
                 f"{path} is {family} by its keys ({prefix}…); a single file is opened if it is a whole Stable "
                 "Diffusion 1.x or XL"
             )
+    if f"{UNET}input_blocks.0.0.weight" in shapes:
+        raise ModelError(
+            f"{path} has a U-Net ({UNET}…) and no text encoder ({TEXT}…): it is a part of a model. A single file is opened "
+            "if it is a whole Stable Diffusion 1.x or XL"
+        )
     first = ", ".join(list(shapes)[:3]) or "none"
     raise ModelError(
         f"{path} is no Stable Diffusion 1.x by its keys (there are {first} …); {UNET}… is missing"

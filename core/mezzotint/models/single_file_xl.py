@@ -17,6 +17,7 @@ from . import single_file
 from .components import Components, TextEncoder
 from .families import STABLE_DIFFUSION_XL
 from .filling import filled, open_tokenizer
+from .fit import check_fit
 from .single_file import UNET, Shapes
 
 if TYPE_CHECKING:
@@ -26,12 +27,12 @@ if TYPE_CHECKING:
 TEXT = "conditioner.embedders.0.transformer."
 SECOND = "conditioner.embedders.1.model."
 _LABEL_EMBEDDING = [f"{UNET}label_emb.0.{layer}.{part}" for layer in (0, 2) for part in ("weight", "bias")]
-_LABELS = _LABEL_EMBEDDING[0]
+_LABEL_WEIGHT = _LABEL_EMBEDDING[0]
 
 
 def is_whole(shapes: Shapes) -> bool:
     """Whether a file has what only Stable Diffusion XL's base model has."""
-    parts = (_LABELS, f"{TEXT}text_model.embeddings.token_embedding.weight", f"{SECOND}text_projection")
+    parts = (_LABEL_WEIGHT, f"{TEXT}text_model.embeddings.token_embedding.weight", f"{SECOND}text_projection")
     return all(name in shapes for name in parts)
 
 
@@ -48,12 +49,12 @@ def open_weights(path: Path, shapes: Shapes, weights: Mapping[str, Tensor], dtyp
     for name in _LABEL_EMBEDDING:
         if name not in shapes:
             raise ModelError(f"{path} lacks {name}")
-    first = CLIPTextConfig(**single_file.text_config(shapes, TEXT))
-    second = CLIPTextConfig(**second_text_config(shapes))
+    first = CLIPTextConfig(**single_file.text_config(shapes, path, TEXT))
+    second = CLIPTextConfig(**second_text_config(shapes, path))
     tokenizers = [
-        open_tokenizer(path, first.vocab_size),
+        open_tokenizer(path, first.vocab_size, first.max_position_embeddings),
         # The same words, and another token to pad with.
-        open_tokenizer(path, second.vocab_size, pad_token="!"),
+        open_tokenizer(path, second.vocab_size, second.max_position_embeddings, pad_token="!"),
     ]
     models = [
         filled(lambda: CLIPTextModel(first), ldm.convert_ldm_clip_checkpoint(dict(weights)), path, dtype),
@@ -67,7 +68,7 @@ def open_weights(path: Path, shapes: Shapes, weights: Mapping[str, Tensor], dtyp
     vae = {**single_file.vae_config(shapes, path), "sample_size": 1024, "scaling_factor": 0.13025}
     config = {"timestep_spacing": "leading", **single_file.scheduler_config(shapes)}
     components = Components(
-        **single_file.unet_and_vae(weights, unet_config(shapes), vae, path, dtype),
+        **single_file.unet_and_vae(weights, unet_config(shapes, path), vae, path, dtype),
         text_encoders={
             name: TextEncoder(model, tokenizer)
             for name, model, tokenizer in zip(
@@ -79,13 +80,14 @@ def open_weights(path: Path, shapes: Shapes, weights: Mapping[str, Tensor], dtyp
         zeros_for_empty_negative=True,
     )
     single_file.report_unused(path, shapes, ("conditioner.embedders.",))
+    check_fit(path, components)
     return components
 
 
-def unet_config(shapes: Shapes) -> dict[str, Any]:
+def unet_config(shapes: Shapes, path: Path) -> dict[str, Any]:
     """Configuration of the `UNet2DConditionModel` with these shapes."""
-    config = single_file.unet_config(shapes)
-    taken, pooled = shapes[_LABELS][1], shapes[f"{SECOND}text_projection"][1]
+    config = single_file.unet_config(shapes, path)
+    taken, pooled = shapes[_LABEL_WEIGHT][1], shapes[f"{SECOND}text_projection"][1]
     return {
         **config,
         "sample_size": 128,
@@ -96,8 +98,17 @@ def unet_config(shapes: Shapes) -> dict[str, Any]:
     }
 
 
-def second_text_config(shapes: Shapes) -> dict[str, Any]:
+def second_text_config(shapes: Shapes, path: Path) -> dict[str, Any]:
     """Configuration of the `CLIPTextModelWithProjection` with these shapes."""
+    sizes = {name.removeprefix(SECOND): shape for name, shape in shapes.items() if name.startswith(SECOND)}
+    single_file.refuse_gaps(
+        sizes,
+        path,
+        SECOND,
+        "token_embedding.weight",
+        "transformer.resblocks.0.mlp.c_fc.weight",
+        "positional_embedding",
+    )
     vocabulary, width = shapes[f"{SECOND}token_embedding.weight"]
     layers = 0
     while f"{SECOND}transformer.resblocks.{layers}.mlp.c_fc.weight" in shapes:

@@ -57,11 +57,14 @@ def encode(pictures: Tensor, components: Components, generators: Sequence[torch.
         generators: one for each picture; its draw from the encoder's distribution comes from there.
     """
     with wide_enough(components) as vae:
+        rows: list[Tensor] = []
+        before = distribution = None
         # Rows are parts of the batch, whose strides stay: the encoder's first convolution goes by them.
-        rows = [
-            vae.encode(row.to(vae.device, vae.dtype)).latent_dist.sample(generator)
-            for row, generator in zip(torch.split(pictures, 1), generators, strict=True)
-        ]
+        for row, generator in zip(torch.split(pictures, 1), generators, strict=True):
+            if before is None or not torch.equal(row, before):
+                distribution = vae.encode(row.to(vae.device, vae.dtype)).latent_dist
+            before = row
+            rows.append(distribution.sample(generator))  # type: ignore[union-attr]
         latents = torch.cat(rows).to(components.unet.dtype)
         spread = _spread(vae.config, latents)
         if spread is None:

@@ -39,6 +39,7 @@ def denoise(run: Run, calls: Calls, on_step: Callable[[Run, Tensor], None]) -> T
     timesteps = scheduler.timesteps
     if calls.acts("timesteps"):
         timesteps = apply_interval(scheduler, timesteps, calls.timesteps(timesteps, scheduler, run))
+    run.timesteps = timesteps
 
     noise = randn_tensor(_latent_shape(run), run.generators, run.device, prompts["positive"].embeddings.dtype)
     first = calls.initial_latents(noise, scheduler, run) if calls.acts("initial_latents") else None
@@ -126,9 +127,7 @@ class _Prompts:
             if name not in texts:
                 raise RequestError(f"a pass is conditioned on {name!r}; there are positive and negative")
             # One negative prompt for all is encoded as such, one row a prompt, as diffusers does.
-            encoded = self._run.encode(list(texts[name]))
-            if name == "negative":
-                encoded = self._run.pipe.components.as_negative(encoded, texts[name])
+            encoded = self._run.encode(list(texts[name]), negative=name == "negative")
             self._encoded[name] = encoded.repeat(self._run.request.n)
         return self._encoded[name]
 

@@ -33,7 +33,7 @@ from ..plugins.absent import hinting_at_absent_plugins
 from ..plugins.extension import Extension
 from ..plugins.registry import Registry
 from ..plugins.unread_marks import hint_at_unread_marks
-from ..recipes.describe import describe_run
+from ..recipes.describe import describe_run, files_of
 from ..scheduling import familiar_names, make_scheduler
 from ..unet.added_conditions import needs_pooled_text, with_size
 from ..unet.attach import attached
@@ -215,7 +215,7 @@ class Pipeline:
         Args:
             generators: one for each picture, for what its encoder leaves to chance.
         """
-        with torch.no_grad():
+        with self._lock, torch.no_grad():
             return encode(pictures, self.components, generators)
 
     def decode(self, latents: Tensor, generators: list[torch.Generator] | None = None) -> list[Image]:
@@ -224,7 +224,7 @@ class Pipeline:
         Args:
             generators: one for each picture, for a decoder that leaves something to chance.
         """
-        with torch.no_grad():
+        with self._lock, torch.no_grad():
             decoded = decode(latents, self.components, generator=generators)
         images: list[Image] = self._image_processor.postprocess(decoded, do_denormalize=[True] * len(decoded))
         return images
@@ -294,6 +294,7 @@ class Pipeline:
         generators = [torch.Generator("cpu").manual_seed(seed) for seed in request.seeds]
         run = Run(self, request, plan, generators)
         run._encode = self._encoder(run, calls)
+        files = files_of(plan)
         clock = Clock()
         with ExitStack() as stack:
             self._attachment.patch(calls, stack)
@@ -303,7 +304,7 @@ class Pipeline:
             latents = calls.latents(latents, run)
             _refuse_not_finite(latents)
             images = calls.images(self.decode(latents, run.generators), run)
-        recipe = describe_run(run)
+        recipe = describe_run(run, files)
         return Result(images, latents, recipe, plan, clock(), run.outputs)
 
     def make_scheduler(self, request: Request) -> SchedulerMixin:

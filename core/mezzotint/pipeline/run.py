@@ -59,6 +59,8 @@ class Run:
     """Valid once `guidance` was asked, which comes first."""
     scheduler: SchedulerMixin = field(init=False)
     """Valid from `timesteps` on."""
+    timesteps: Tensor = field(init=False)
+    """All that the loop visits, (k,), after every `timesteps` hook; valid from `initial_latents` on."""
     clock: Clock = field(default_factory=lambda: Clock())
     """Seconds since the loop began."""
     step: LoopStep | None = None
@@ -111,12 +113,16 @@ class Run:
         label = next(use.label for use in self.plan.uses if use.extension is extension)
         self.outputs.setdefault(label, {}).update(values)
 
-    def encode(self, prompts: list[str]) -> Conditioning:
+    def encode(self, prompts: list[str], *, negative: bool = False) -> Conditioning:
         """Embeddings of further texts, one row each, through the run's `encode_prompt`.
 
         Inside `encode_prompt` itself it is the pipeline's own encoder, so that an extension can build on it.
+
+        Args:
+            negative: as negative prompts, of which a model may have empty ones as zeros (Stable Diffusion XL).
         """
-        return self._encode(prompts)
+        encoded = self._encode(prompts)
+        return self.pipe.components.as_negative(encoded, prompts) if negative else encoded
 
     def evaluate(self, latents: Tensor, passes: tuple[Pass, ...]) -> Mapping[str, Tensor]:
         """Run the U-Net once more inside a step, at its timestep, with every hook of the U-Net.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
@@ -13,12 +14,22 @@ if TYPE_CHECKING:
 
     from ..pipeline.request import Request
     from ..pipeline.run import Run
+    from ..planning.plan import Plan
     from ..plugins.discovery import Owner
     from ..plugins.registry import Registry
 
 
-def describe_run(run: Run) -> dict[str, Any]:
-    """The recipe of a run that is over, without the `index` of one image."""
+def files_of(plan: Plan) -> list[dict[str, str]]:
+    """SHA-256 of each extension's files: of what a run is about to read, so before it starts."""
+    return [use.extension.files() for use in plan.uses]
+
+
+def describe_run(run: Run, files: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    """The recipe of a run that is over, without the `index` of one image.
+
+    Args:
+        files: what `files_of` gave before the run.
+    """
     pipe, request, source = run.pipe, run.request, run.pipe.source
     return {
         "format": FORMAT,
@@ -41,10 +52,10 @@ def describe_run(run: Run) -> dict[str, Any]:
             {
                 "name": use.extension.extension_name,
                 "options": use.extension.options(),
-                "files": use.extension.files(),
+                "files": dict(hashes),
                 "plugin": _plugin(use.owner),
             }
-            for use in run.plan.uses
+            for use, hashes in zip(run.plan.uses, files, strict=True)
         ],
         **versions_here(),
     }

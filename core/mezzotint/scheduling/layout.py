@@ -50,7 +50,7 @@ class Layout:
             RequestError: a step starts with this timestep nowhere, or at several places.
         """
         time = float(timestep)
-        places = [index for index in self._step_starts() if _same(self.times[index], time)]
+        places = [index for index in self.step_starts if _same(self.times[index], time)]
         if len(places) != 1:
             raise RequestError(
                 f"timestep {time:g} starts {len(places)} steps of this run; call set_begin_index to say which"
@@ -64,7 +64,7 @@ class Layout:
         if index < len(self.slots) and self.slots[index].stage:
             raise RequestError(
                 f"solver {self.solver!r} cannot start at index {index}, within a step; "
-                f"steps start at {self._step_starts()}"
+                f"steps start at {self.step_starts}"
             )
 
     def turn(self, index: int, timestep: float | Tensor) -> Slot:
@@ -106,7 +106,9 @@ class Layout:
             return None
         return self.slots[min(places, key=lambda index: (index < after, abs(index - after)))].sigma
 
-    def _step_starts(self) -> list[int]:
+    @cached_property
+    def step_starts(self) -> list[int]:
+        """Indices of the slots in which a step begins."""
         return [index for index, slot in enumerate(self.slots) if not slot.stage]
 
 

@@ -183,6 +183,11 @@ class ReplayScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         return self.noise_schedule.alpha(sigma) * (sigma if at_sigma_max else math.hypot(1, sigma))
 
     @property
+    def step_starts(self) -> list[int]:
+        """Indices of `timesteps` at which a step begins: what `set_begin_index` takes."""
+        return list(self._running().step_starts)
+
+    @property
     def begin_index(self) -> int | None:
         """Where in `timesteps` the run starts, if `set_begin_index` said so."""
         return self._begin_index

@@ -146,3 +146,37 @@ def test_ctrl_c_in_the_second_image_leaves_the_first_whole(plugin_file):
     assert "Traceback" not in process.stderr
     assert [path.name for path in Path().iterdir()] == ["ghost-7.png"]
     assert read_image("ghost-7.png").size == (32, 32)
+
+
+LOOK = """
+from mezzotint import Extension, hookimpl
+from mezzotint.pictures import PictureForEach
+
+
+class Look(Extension, name="look", conflicts="look"):
+    picture: PictureForEach
+
+    @hookimpl
+    def step_end(self, run): ...
+
+
+
+@hookimpl
+def extensions():
+    return [Look]
+"""
+
+
+def test_pictures_for_the_images_of_one_run_are_refused_for_several_runs(generate, tmp_path):
+    plugin = tmp_path / "look_plugin.py"
+    plugin.write_text(LOOK)
+    asked = ["ghost", "--plugin", plugin, "--look", "[a.png,b.png]", "--steps", 1, "-n", 4]
+    refused = generate(*asked, "--batch-size", 2)
+    assert refused.exit_code == 2
+    assert "--look: picture has 2 pictures" in " ".join(refused.output.split())
+    assert "these are 2 runs" in " ".join(refused.output.split())
+    assert generate(*asked, "--batch-size", 4).exit_code == 0
+    assert (
+        "Repeatable"
+        not in generate("--plugin", plugin, "--help").output.partition("--look")[2].partition("--")[0]
+    )

@@ -59,7 +59,9 @@ class PromptSchedule(Extension, name="prompt-schedule"):
         return None if changed is conditioning else changed
 
     def _encode(self, run: Run) -> dict[float, Conditioning]:
-        return {start: run.encode([text]) for start, text in sorted(self.prompts.items())}
+        return {
+            start: run.encode([text], negative=self.negative) for start, text in sorted(self.prompts.items())
+        }
 
     def _at(
         self, fraction: float, own: Conditioning, encoded: Mapping[float, Conditioning], run: Run

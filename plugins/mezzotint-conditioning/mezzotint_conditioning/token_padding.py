@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 def pad_tokens(embeddings: Tensor, tokens: int, run: Run) -> Tensor:
     """Embeddings (rows, t, dim) filled up to (rows, tokens, dim) with whole encodings of an empty prompt.
 
+    A row of zeros, an empty negative prompt of Stable Diffusion XL, is filled up with zeros.
+
     Raises:
         RequestError: the difference is no whole number of encodings, or `embeddings` are longer.
     """
@@ -28,7 +30,9 @@ def pad_tokens(embeddings: Tensor, tokens: int, run: Run) -> Tensor:
         raise RequestError(
             f"embeddings of {embeddings.shape[1]} tokens go with multiples of {empty.shape[1]}, not with {tokens}"
         )
-    return torch.cat([embeddings, *[empty.expand(len(embeddings), -1, -1)] * times], dim=1)
+    says_something = embeddings.flatten(1).any(dim=1).view(-1, 1, 1)
+    padding = torch.where(says_something, empty, torch.zeros_like(empty))
+    return torch.cat([embeddings, *[padding] * times], dim=1)
 
 
 def pad_conditioning(conditioning: Conditioning, tokens: int, run: Run) -> Conditioning:

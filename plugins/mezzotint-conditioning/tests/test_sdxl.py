@@ -175,6 +175,21 @@ def test_an_empty_negative_prompt_stays_zeros_where_the_prompt_changes(xl):
     assert not any(step["negative"].any() for step in steps)
 
 
+def test_an_empty_negative_prompt_is_zeros_whoever_asks_for_it(xl):
+    for step, zeros in zip(
+        told(xl, "a cat", [PromptSchedule({0.5: ""}, negative=True)], negative="ugly", guidance=5),
+        (False, False, True, True),
+        strict=True,
+    ):
+        assert step["negative"].any() != zeros
+    long = embed(xl, "a cat dog dog dog dog dog", use=PromptSyntax())
+    assert long.shape[1] == 32
+    given = PromptEmbeds(positive=long, positive_pooled=embed_pooled(xl, "a cat"))
+    for step in told(xl, "a cat", [given], guidance=5):
+        assert step["negative"].shape[1] == 32
+        assert not step["negative"].any()
+
+
 def test_a_blend_is_of_the_pooled_text_as_well(xl):
     assert torch.equal(xl("a cat", **RUN, use=[Blend("a dog", amount=1)]).latents, xl("a dog", **RUN).latents)
     half = embed_pooled(xl, "a cat", use=Blend("a dog", amount=0.5, mode="lerp"))

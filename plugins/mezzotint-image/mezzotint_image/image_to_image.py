@@ -4,24 +4,38 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mezzotint import hookimpl
+from mezzotint import Field, hookimpl
+from mezzotint.errors import RequestError
 
-from .given_picture import GivenPicture, draw_like, image_processor, start_over
+from .given_picture import RESIZE, GivenPicture, Resize, draw_like, image_processor, reseed
 
 if TYPE_CHECKING:
     from mezzotint import Run
     from torch import Tensor
 
 
-class ImageToImage(GivenPicture, name="image-to-image"):
+class ImageToImage(GivenPicture, name="image-to-image", conflicts="image-to-image"):
     """Start from a picture instead of noise: the stronger, the less of it is left."""
+
+    strength: float = Field(0.8, gt=0, le=1, description="share of the steps that is run")
+    resize: Resize = RESIZE
 
     @hookimpl
     def initial_latents(self, noise: Tensor, scheduler: Any, run: Run) -> Tensor:
         """The encoded picture with the noise of the first timestep that is run."""
-        pixels = image_processor(run).preprocess(self.pictures("image", run))
-        start_over(run)
+        _refuse_further_channels(run)
+        pictures = [self.fitted(picture, run) for picture in self.opened("image", run)]
+        pixels = image_processor(run).preprocess(pictures)
+        reseed(run)
         latents = run.pipe.encode(pixels, run.generators)
-        first = self.timestep(0, run).repeat(run.n)
+        first = run.timesteps[:1].repeat(run.n)
         noisy: Tensor = scheduler.add_noise(latents, draw_like(noise, run), first)
         return noisy
+
+
+def _refuse_further_channels(run: Run) -> None:
+    taken, latents = run.pipe.unet.config.in_channels, run.pipe.vae.config.latent_channels
+    if taken == 2 * latents + 1:
+        raise RequestError(
+            "image-to-image: this model was made for inpainting, and takes a mask beside the picture; use inpaint"
+        )

@@ -7,18 +7,22 @@ channels: the mask, and the latents of the picture without what the mask covers.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mezzotint import Field, hookimpl
 from mezzotint.pictures import PictureForEach
 
-from .given_picture import GivenPicture, Kept, draw_like, image_processor, start_over
+from .given_picture import RESIZE, GivenPicture, Resize, draw_like, image_processor, reseed
 
 if TYPE_CHECKING:
     from mezzotint import Pipeline, Run
     from PIL.Image import Image
     from torch import Tensor
+
+
+logger = logging.getLogger("mezzotint.image")
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +39,14 @@ class Painting:
     """(n, c, h, w), the run's."""
 
 
-class Inpaint(GivenPicture, name="inpaint", conflicts=("image-to-image",)):
+@dataclass(eq=False)
+class Kept:
+    """What a run remembers from hook to hook."""
+
+    painting: Painting | None = None
+
+
+class Inpaint(GivenPicture, name="inpaint", conflicts=("inpaint", "image-to-image")):
     """Draw a part of a picture anew: where the mask is white."""
 
     mask: PictureForEach = Field(
@@ -44,6 +55,7 @@ class Inpaint(GivenPicture, name="inpaint", conflicts=("image-to-image",)):
     strength: float = Field(
         1.0, gt=0, le=1, description="share of the steps that is run; at 1 what was there counts for nothing"
     )
+    resize: Resize = RESIZE
     keep_pixels: bool = Field(
         True, description="put the picture's own pixels back where the mask is black, which the decoder moves"
     )
@@ -56,12 +68,12 @@ class Inpaint(GivenPicture, name="inpaint", conflicts=("image-to-image",)):
         """Noise, or the picture with the noise of the first timestep that is run."""
         from torch.nn.functional import interpolate
 
-        originals, masks = self.pictures("image", run), self.pictures("mask", run, background="black")
+        originals, masks = self._fitted(run)
         pixels = image_processor(run).preprocess(originals)
         binary = image_processor(run, do_normalize=False, do_binarize=True, do_convert_grayscale=True)
         mask = binary.preprocess(masks)
         takes_mask, from_noise = _takes_mask(run.pipe), self.strength == 1
-        start_over(run)
+        reseed(run)
         # In the order in which diffusers draws: the picture, noise, the picture without what is covered.
         # Contiguous as there, too: the U-Net's first convolution goes by strides, in the last bit.
         whole = None if takes_mask and from_noise else run.pipe.encode(pixels, run.generators).contiguous()
@@ -69,9 +81,14 @@ class Inpaint(GivenPicture, name="inpaint", conflicts=("image-to-image",)):
         if whole is None or from_noise:
             latents = noise * getattr(scheduler, "init_noise_sigma", 1.0)
         else:
-            latents = scheduler.add_noise(whole, noise, self.timestep(0, run).repeat(run.n))
+            latents = scheduler.add_noise(whole, noise, run.timesteps[:1].repeat(run.n))
+        # For every model, as in diffusers: what the encoder draws here is not drawn again later.
         uncovered = run.pipe.encode(pixels * (mask < 0.5), run.generators)
         small = interpolate(mask, size=latents.shape[-2:]).to(latents.device, latents.dtype)
+        if not small.any():
+            logger.warning(
+                "inpaint: nothing in the mask is white at the size of latents; nothing is drawn anew"
+            )
         picture = uncovered if whole is None or takes_mask else whole
         run.state(self, Kept).painting = Painting(originals, masks, small, picture, noise)
         return latents
@@ -83,7 +100,7 @@ class Inpaint(GivenPicture, name="inpaint", conflicts=("image-to-image",)):
 
         if not _takes_mask(run.pipe):
             return None
-        painting = run.state(self, Kept).painting
+        painting = self._painting(run)
         further = torch.cat([painting.mask, painting.picture], dim=1)
         return torch.cat([sample, further.repeat(sample.shape[0] // run.n, 1, 1, 1)], dim=1)
 
@@ -92,22 +109,23 @@ class Inpaint(GivenPicture, name="inpaint", conflicts=("image-to-image",)):
         """Put back what is to stay, as noisy as the next step expects it."""
         if run.step is None or _takes_mask(run.pipe):
             return None
-        painting: Painting = run.state(self, Kept).painting
+        painting = self._painting(run)
         stays, scheduler = painting.picture, run.scheduler
-        if run.step.index + 1 < run.step.count:
-            stays = scheduler.add_noise(stays, painting.noise, self.timestep(run.step.index + 1, run))
+        following = run.step.index + 1
+        if following < run.step.count:
+            stays = scheduler.add_noise(stays, painting.noise, run.timesteps[following : following + 1])
         return (1 - painting.mask) * stays + painting.mask * latents
 
     @hookimpl
     def images(self, images: list[Image], run: Run) -> list[Image] | None:
         """The picture's own pixels where nothing was to be drawn."""
-        from PIL import Image as pictures
+        from PIL import Image as PILImage
         from PIL import ImageFilter
 
         if not self.keep_pixels:
             return None
         finished = []
-        painting: Painting = run.state(self, Kept).painting
+        painting = self._painting(run)
         for image, original, mask in zip(images, painting.originals, painting.masks, strict=True):
             edge = mask.convert("L").point(lambda value: 255 if value >= 128 else 0)
             if self.feather:
@@ -116,8 +134,24 @@ class Inpaint(GivenPicture, name="inpaint", conflicts=("image-to-image",)):
             sized = [
                 each.resize(image.size) if each.size != image.size else each for each in (original, edge)
             ]
-            finished.append(pictures.composite(image, *sized))
+            finished.append(PILImage.composite(image, *sized))
         return finished
+
+    def _fitted(self, run: Run) -> tuple[list[Image], list[Image]]:
+        """Pictures and masks in the size of the run's images; a mask is stretched to its picture first."""
+        pictures, masks = self.opened("image", run), self.opened("mask", run, background="black")
+        stretched = [
+            mask
+            if mask.size == picture.size
+            else image_processor(run).resize(mask, picture.height, picture.width)
+            for picture, mask in zip(pictures, masks, strict=True)
+        ]
+        return [self.fitted(each, run) for each in pictures], [self.fitted(each, run) for each in stretched]
+
+    def _painting(self, run: Run) -> Painting:
+        painting = run.state(self, Kept).painting
+        assert painting is not None  # initial_latents comes first
+        return painting
 
 
 def _takes_mask(pipe: Pipeline) -> bool:

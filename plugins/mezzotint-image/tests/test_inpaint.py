@@ -126,3 +126,19 @@ def test_a_model_made_for_inpainting_says_so_without_it(shared_pipes):
 def test_masks_of_another_number_are_refused(pipe):
     with pytest.raises(RequestError, match="inpaint: mask: 3 pictures for a run of 2 images"):
         pipe("a cat", n=2, steps=2, use=[Inpaint(noise_picture(1), mask=[half_mask()] * 3)])
+
+
+def test_a_mask_of_another_shape_is_stretched_to_its_picture(pipe):
+    wide, mask = noise_picture(4, (96, 32)), Image.new("L", (32, 32), "black")
+    mask.paste("white", (0, 0, 8, 32))
+    # It covers a quarter of the picture, which the crop to the middle third leaves out.
+    image = pipe("a cat", seed=SEED, steps=2, use=[Inpaint(wide, mask)]).images[0]
+    assert image.tobytes() == wide.crop((32, 0, 64, 32)).tobytes()
+
+
+def test_a_mask_without_white_is_said(pipe, caplog):
+    pipe("a cat", steps=1, use=[Inpaint(noise_picture(4), Image.new("L", (32, 32), "black"))])
+    assert "nothing in the mask is white" in caplog.text
+    caplog.clear()
+    pipe("a cat", steps=1, use=[Inpaint(noise_picture(4), half_mask())])
+    assert not caplog.text
