@@ -68,20 +68,23 @@ def _rows(tensor: Tensor | None, part: slice, total: int) -> Tensor | None:
 
 
 class VaeTiling(Extension, name="vae-tiling"):
-    """Decode in overlapping tiles and image by image, so that large pictures fit into memory.
+    """Decode, and encode given pictures, in overlapping tiles and image by image, so that large ones fit into memory.
 
-    Pictures no larger than a tile are decoded whole. Beyond, tiles are blended where they overlap (diffusers'
+    Pictures no larger than a tile stay whole. Beyond, tiles are blended where they overlap (diffusers'
     tiling), which shifts colours a little: approximate there. One image at a time is exact to rounding.
     """
 
-    tile: int = Field(0, ge=0, description="pixels of a tile's side; 0 is the decoder's own size")
+    tile: int = Field(0, ge=0, description="pixels of a tile's side; 0 is the autoencoder's own size")
     one_by_one: bool = Field(True, description="decode the images of a batch one after the other")
 
     @hookimpl
     @contextmanager
     def patch_unet(self, pipe: Pipeline) -> Iterator[None]:
-        """Set diffusers' switches of the decoder, and set them back."""
+        """Set diffusers' switches of the autoencoder, and set them back; a model of pixels has none."""
         vae: Any = pipe.vae
+        if not hasattr(vae, "use_tiling"):
+            yield
+            return
         names = ("use_tiling", "use_slicing", "tile_sample_min_size", "tile_latent_min_size")
         before = {name: getattr(vae, name) for name in names}
         try:
