@@ -33,9 +33,13 @@ def test_a_picture_no_larger_than_a_tile_is_whole(pipe):
 
 
 def test_the_switches_are_set_back_after_an_error(pipe):
-    with pytest.raises(RuntimeError), pipe.using(VaeTiling(tile=32)):
-        assert pipe.vae.use_tiling
-        raise RuntimeError
+    def fail():
+        with pipe.using(VaeTiling(tile=32)):
+            assert pipe.vae.use_tiling
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert not pipe.vae.use_tiling
 
 
