@@ -10,8 +10,8 @@ puts two of its drawings next to, above or on each other, so that the box of eac
 * generated: the caption alone makes a picture, where one object is to the left and one to the right; right is the
   half of the picture that the caption says. This also counts the pictures that do not do as they are told.
 
-Beside what `--attention-maps` gives: the mean of plain probabilities over layers, heads and steps, as DAAM has it, and
-what each single layer gives at one step, the middle one of those that run. Intervals are 95 %, by bootstrap over scenes.
+Beside what `--attention-maps` gives: the mean of probabilities over all layers alike, heads and steps, as DAAM has it, and
+what each single layer gives, over all steps and at one, the middle one of those that run. Intervals are 95 %, by bootstrap over scenes.
 """
 
 from __future__ import annotations
@@ -141,10 +141,13 @@ def play(
         words = list(pair.names)
         kinds = {
             "--attention-maps": AttentionMaps(words=words),
-            "mean of probabilities": AttentionMaps(words=words, standardize=False),
+            "--attention-maps-apart 0": AttentionMaps(words=words, apart=0),
+        }
+        kinds |= {
+            f"all steps of {layer}": AttentionMaps(words=words, apart=0, layers=layer) for layer in layers
         }
         for layer in layers:
-            one = AttentionMaps(words=words, standardize=False, layers=layer, **middle)
+            one = AttentionMaps(words=words, apart=0, layers=layer, **middle)
             kinds[f"one step of {layer}"] = one
         start = [] if begin is None else [FromPicture(picture=pair.picture, begin=begin)]
         result = pipe(
@@ -154,13 +157,17 @@ def play(
             guidance=None if begin is None else 1.0,
             use=[*start, *kinds.values()],
         )
+        found = {}
         for position, kind in enumerate(kinds):
             label = "attention-maps" if position == 0 else f"attention-maps#{position + 1}"
             (maps,) = result.outputs[label]["maps"]
-            boxes = halves(pair.relation) if begin is None else pair.boxes
-            hits.setdefault(kind, []).append(
-                tuple(points_into(maps[name], box) for name, box in zip(pair.names, boxes, strict=True))  # type: ignore[arg-type]
-            )
+            found[kind] = [maps[name] for name in pair.names]
+        equal = [found[f"all steps of {layer}"] for layer in layers]
+        found["mean of all layers"] = [torch.stack(maps).mean(0) for maps in zip(*equal, strict=True)]
+        boxes = halves(pair.relation) if begin is None else pair.boxes
+        for kind, maps in found.items():
+            pointed = (points_into(heat, box) for heat, box in zip(maps, boxes, strict=True))  # type: ignore[arg-type]
+            hits.setdefault(kind, []).append(tuple(pointed))  # type: ignore[arg-type]
         if save is not None and number < 12:
             save.mkdir(parents=True, exist_ok=True)
             _sheet(pair, result).save(

@@ -24,8 +24,8 @@ def test_looking_changes_no_bit(pipe, extension):
     assert [image.tobytes() for image in watched.images] == [image.tobytes() for image in plain.images]
 
 
-def by_hand(pipe, prompt, tokens, layers, standardize, **run):
-    """Mean over heads, layers and steps of the attention to tokens, computed from queries and keys."""
+def by_hand(pipe, prompt, tokens, layers, **run):
+    """Mean over heads, places of layers and steps of the attention to tokens, computed from queries and keys."""
     sums, count, handles = 0, 0, []
 
     def hook(attn, args, kwargs):
@@ -36,14 +36,13 @@ def by_hand(pipe, prompt, tokens, layers, standardize, **run):
         )
         positive = scores.view(len(hidden_states), attn.heads, *scores.shape[1:])[len(hidden_states) // 2 :]
         heads = positive[..., tokens].mean(-1)
-        if standardize:
-            heads = (heads - heads.mean(2, keepdim=True)) / heads.std(2, keepdim=True, correction=0)
         heat = heads.mean(1)
         side = int(heat.shape[1] ** 0.5)
         heat = heat.view(len(heat), 1, side, side)
         large = torch.nn.functional.interpolate(heat, (16, 16), mode="bicubic")
-        sums = sums + large.clamp(heat.amin((2, 3), keepdim=True), heat.amax((2, 3), keepdim=True))[:, 0]
-        count += 1
+        large = large.clamp(heat.amin((2, 3), keepdim=True), heat.amax((2, 3), keepdim=True))
+        sums = sums + side**2 * large[:, 0]
+        count += side**2
 
     for name, module in pipe.unet.named_modules():
         if name.endswith("attn2") and any(layer in name for layer in layers):
@@ -56,17 +55,32 @@ def by_hand(pipe, prompt, tokens, layers, standardize, **run):
     return sums / count
 
 
-@pytest.mark.parametrize("standardize", [True, False])
-@pytest.mark.parametrize("layers", [("up_blocks", "mid_block", "down_blocks"), ("up_blocks.1",)])
-def test_a_map_is_the_mean_attention_of_the_words_tokens(pipe, layers, standardize):
+@pytest.mark.parametrize(
+    ("layers", "modules"),
+    [
+        ({}, ("up_blocks",)),
+        ({"layers": "**.attn2"}, ("up_blocks", "mid_block", "down_blocks")),
+        ({"layers": "up.1.**.attn2"}, ("up_blocks.1",)),
+    ],
+)
+def test_a_map_is_the_mean_attention_of_the_words_tokens(pipe, layers, modules):
     # Each letter is a token: "a", " cat" is 2 to 4.
-    expected = by_hand(pipe, "a cat", [2, 3, 4], layers, standardize, n=2, **RUN)
-    chosen = {} if len(layers) > 1 else {"layers": "up.1.**.attn2"}
-    extension = AttentionMaps(standardize=standardize, **chosen)
-    maps = pipe("a cat", n=2, use=[extension], **RUN).outputs["attention-maps"]["maps"]
+    expected = by_hand(pipe, "a cat", [2, 3, 4], modules, n=2, **RUN)
+    maps = pipe("a cat", n=2, use=[AttentionMaps(**layers)], **RUN).outputs["attention-maps"]["maps"]
     assert [list(of_image) for of_image in maps] == [["cat"], ["cat"]]
     made = torch.stack([of_image["cat"] for of_image in maps])
-    torch.testing.assert_close(made, expected, atol=1e-4 if standardize else 1e-6, rtol=1e-4)
+    torch.testing.assert_close(made, expected, atol=1e-6, rtol=1e-4)
+
+
+def test_a_map_loses_a_part_of_what_the_other_words_have(pipe):
+    def maps(**options):
+        return pipe("cat dog cow", use=[AttentionMaps(**options)], **RUN).outputs["attention-maps"]["maps"][0]
+
+    plain, apart = maps(apart=0), maps(apart=0.5)
+    assert list(plain) == ["cat", "dog", "cow"]
+    torch.testing.assert_close(apart["dog"], plain["dog"] - 0.25 * (plain["cat"] + plain["cow"]))
+    alone = maps(words=["dog"], apart=0.5)
+    torch.testing.assert_close(alone["dog"], plain["dog"])
 
 
 def test_maps_are_of_each_images_own_prompt_and_of_the_chosen_steps(pipe):

@@ -23,17 +23,22 @@ class AttentionMaps(Extension, name="attention-maps"):
     """A heat map for each word of the prompt: how much each place of the picture listens to it (DAAM).
 
     Cross-attention of the positive prompt, averaged over heads, layers and steps at the size of the latents (Tang et
-    al. 2023), each head's map brought to mean 0 and spread 1 before, or else the few that attend most would drown out
-    those that tell objects apart. Publishes `maps`, for each image a mapping of word to tensor (h, w), and `overlays`,
-    the same over the picture.
+    al. 2023). A layer counts by the number of its places, as coarse ones cannot point, and a map loses a part of what
+    the other words' maps have there. Publishes `maps`, for each image a mapping of word to tensor (h, w), and
+    `overlays`, the same over the picture.
     """
 
     words: Several = Field(
         (), description="words or phrases of the prompt; default: all but articles, prepositions and the like"
     )
-    layers: Several = Field(("**.attn2",), description="cross-attention layers that count")
-    standardize: bool = Field(
-        True, description="give each head's map the same weight; off averages probabilities, as DAAM does"
+    layers: Several = Field(
+        ("up.**.attn2",), description="cross-attention layers that count; default: the decoder's"
+    )
+    apart: float = Field(
+        0.3,
+        ge=0,
+        allow_inf_nan=False,
+        description="how much of the other words' mean map is taken away; 0 for none, as in DAAM",
     )
     start: Start = 0.0
     end: End = 1.0
@@ -60,7 +65,7 @@ class AttentionMaps(Extension, name="attention-maps"):
         """Publish the maps, and lay them over the pictures."""
         from .heat import overlay
 
-        maps = self._sums(run).means()
+        maps = self._sums(run).means(self.apart)
         overlays = [
             {word: overlay(image, heat, word) for word, heat in of_image.items()}
             for image, of_image in zip(images, maps, strict=True)
@@ -81,9 +86,8 @@ class MapSums:
     """Of each prompt."""
     sums: list[Tensor]
     """For each image, (words, h, w)."""
-    standardize: bool = True
-    count: int = 0
-    """Maps in each sum."""
+    places: int = 0
+    """Of all maps in each sum: their weights together."""
 
     @classmethod
     def of(cls, options: AttentionMaps, run: Run) -> MapSums:
@@ -107,7 +111,7 @@ class MapSums:
         width, height = (side // run.pipe.vae_scale_factor for side in run.request.size)
         words = [len(found[k // run.request.n]) for k in range(run.n)]
         sums = [torch.zeros(count, height, width, device=run.pipe.device) for count in words]
-        return cls(selections, found, sums, options.standardize)
+        return cls(selections, found, sums)
 
     def add(self, probabilities: Tensor, run: Run) -> None:
         """One layer's (n, heads, queries, keys) for the positive prompts, enlarged to the latents."""
@@ -120,25 +124,25 @@ class MapSums:
             if not selection.shape[1]:
                 continue
             of_words = probabilities[image, :, :, :keys].float() @ selection
-            if self.standardize:
-                of_words = standardized(of_words)
             heat = of_words.mean(0).T.reshape(1, -1, h, w)
-            self.sums[image] += enlarge(heat, height, width)[0]
-        self.count += 1
+            self.sums[image] += h * w * enlarge(heat, height, width)[0]
+        self.places += h * w
 
-    def means(self) -> list[Mapping[str, Tensor]]:
-        """For each image, word → (h, w) on the CPU."""
+    def means(self, apart: float) -> list[Mapping[str, Tensor]]:
+        """For each image, word → (h, w) on the CPU, without `apart` of the other words' mean."""
         per_prompt = len(self.sums) // len(self.words)
         return [
-            dict(zip(self.words[k // per_prompt], (total / self.count).cpu(), strict=True))
+            dict(zip(self.words[k // per_prompt], told_apart(total / self.places, apart).cpu(), strict=True))
             for k, total in enumerate(self.sums)
         ]
 
 
-def standardized(maps: Tensor) -> Tensor:
-    """(heads, queries, words), each head's map of a word with mean 0 and standard deviation 1 over the picture."""
-    centred = maps - maps.mean(1, keepdim=True)
-    return centred / centred.square().mean(1, keepdim=True).sqrt().clamp_min(1e-8)
+def told_apart(maps: Tensor, part: float) -> Tensor:
+    """(words, h, w), each without a part of the mean of the others: where two words look, the one that looks more."""
+    if len(maps) < 2:
+        return maps
+    others = (maps.sum(0) - maps) / (len(maps) - 1)
+    return maps - part * others
 
 
 def enlarge(maps: Tensor, height: int, width: int) -> Tensor:
