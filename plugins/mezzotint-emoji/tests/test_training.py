@@ -63,15 +63,15 @@ def test_learning_rate_rises_stays_and_falls():
     schedule = Schedule(steps=100, batch=4, learning_rate=1e-2, warmup=10)
     rates = [schedule.learning_rate_at(step) for step in range(100)]
     assert rates[:10] == sorted(rates[:10])
-    assert set(rates[10:80]) == {1e-2}
-    assert rates[80:] == sorted(rates[80:], reverse=True)
+    assert set(rates[10:60]) == {1e-2}
+    assert rates[60:] == sorted(rates[60:], reverse=True)
     assert rates[-1] < 0.1 * rates[10]
 
 
 def test_a_longer_schedule_begins_with_the_same_bits(tmp_path):
     short = Training(nn.Linear(3, 3), replace(SCHEDULE, steps=10), tmp_path / "short")
-    assert [short.schedule.learning_rate_at(k) for k in range(8)] == [
-        replace(SCHEDULE, steps=20).learning_rate_at(k) for k in range(8)
+    assert [short.schedule.learning_rate_at(k) for k in range(6)] == [
+        replace(SCHEDULE, steps=20).learning_rate_at(k) for k in range(6)
     ]
 
 
