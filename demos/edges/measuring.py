@@ -10,6 +10,7 @@ from mezzotint_emoji.recipe.captions import label_of
 
 from ..command import Demo
 from ..drawing import draw, with_control
+from ..markdown import markdown
 from ..shares import Measured, mean, ratio, share
 from ..sheet import write_sheet
 from .pictures import Asked, edge_f1, held_out, outline
@@ -57,19 +58,12 @@ def table(figures: Mapping[str, Measured]) -> str:
         "edge F1, at the same pixel": "edge F1, exact",
         "name among the five nearest": "R@5 names",
     }
-    lines = [
-        "| | without | with control |",
-        "|---|---|---|",
-        *(
-            f"| {title} | {figures[f'{key}, without']} | {figures[f'{key}, with control']} |"
-            for title, key in rows.items()
-        ),
-        "",
+    return markdown(
+        ["", *SCALES],
+        ([title, *(figures[f"{key}, {name}"] for name in SCALES)] for title, key in rows.items()),
         f"{figures['edge F1, without'].count} held-out pairs of concept and style in random places; 95 % intervals in "
         f"brackets. Names found with control, relative to without: {figures['kept']}.",
-        "",
-    ]
-    return "\n".join(lines)
+    )
 
 
 def _drawn(demo: Demo, network: Path) -> tuple[Asked, dict[str, np.ndarray]]:

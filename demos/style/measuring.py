@@ -14,6 +14,7 @@ from mezzotint_emoji.recipe.render import on_background
 
 from ..command import Demo
 from ..drawing import draw, with_lora
+from ..markdown import markdown
 from ..shares import Measured, ratio, share
 from ..sheet import write_sheet
 from .classifier import Classifier, features_of, through_vae, train_classifier
@@ -127,16 +128,14 @@ def table(figures: Mapping[str, Measured]) -> str:
     rows |= {name: name for name in (f"weight {weight:g}" for weight in WEIGHTS)}
     rows |= {"real pictures of the flat set": "flat", "real pictures of Twemoji": "Twemoji"}
     kinds = ("style", "R@5 pictures", "R@5 names")
-    lines = [
-        "| drawn by | taken for Twemoji | its picture among the five nearest | its name among the five nearest |",
-        "|---|---|---|---|",
-        *(
-            f"| {title} | {' | '.join(str(figures.get(f'{kind}, {name}', '')) for kind in kinds)} |"
-            for title, name in rows.items()
-        ),
-        "",
+    return markdown(
+        [
+            "drawn by",
+            "taken for Twemoji",
+            "its picture among the five nearest",
+            "its name among the five nearest",
+        ],
+        ([title, *(figures.get(f"{kind}, {name}", "") for kind in kinds)] for title, name in rows.items()),
         f"{figures['kept'].count} concepts that are not among the 200; 95 % intervals in brackets. Pictures found at weight 1, "
         f"relative to the base: {figures['kept']}.",
-        "",
-    ]
-    return "\n".join(lines)
+    )

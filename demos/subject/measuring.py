@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..command import Demo
 from ..drawing import PLAIN, Use, draw, with_lora
+from ..markdown import markdown
 from ..shares import Measured, mean, ratio, share
 from ..sheet import write_sheet
 from .pictures import CLASS, POSES, TRIGGER, Character, prompts_for
@@ -101,14 +102,11 @@ def table(figures: Mapping[str, Measured], names: list[str]) -> str:
         f"`{CLASS}`: name among the five nearest": "R@5 class",
         "other concepts: name among the five nearest": "R@5 others",
     }
-    lines = [f"| | {' | '.join(names)} |", f"|---|{'---|' * len(names)}"]
-    lines += [
-        f"| {title} | {' | '.join(str(figures[f'{key}, {name}']) for name in names)} |"
-        for title, key in rows.items()
-    ]
-    count = figures[f"similarity, {names[0]}"].count
-    return "\n".join(
-        [*lines, "", f"{count} prompts of each kind, by the recipe's scorer; 95 % intervals in brackets.", ""]
+    return markdown(
+        ["", *names],
+        ([title, *(figures[f"{key}, {name}"] for name in names)] for title, key in rows.items()),
+        f"{figures[f'similarity, {names[0]}'].count} prompts of each kind, by the recipe's scorer; 95 % intervals in "
+        "brackets.",
     )
 
 

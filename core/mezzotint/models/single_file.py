@@ -107,13 +107,8 @@ def unet_and_vae(
 
 def unet_config(shapes: Shapes, path: Path) -> dict[str, Any]:
     """Configuration of the `UNet2DConditionModel` with these shapes."""
-    for name in (
-        f"{UNET}input_blocks.0.0.weight",
-        f"{UNET}input_blocks.1.0.out_layers.3.weight",
-        f"{UNET}out.2.weight",
-    ):
-        if name not in shapes:
-            raise ModelError(f"{path} lacks {name}; its U-Net is cut short")
+    ends = ("input_blocks.0.0.weight", "input_blocks.1.0.out_layers.3.weight", "out.2.weight")
+    refuse_gaps(shapes, path, "U-Net", *(f"{UNET}{end}" for end in ends))
     channels, attends, depths = _levels(shapes)
     layers = sum(f"{UNET}input_blocks.{i}.0.in_layers.2.weight" in shapes for i in range(1, 100)) // len(
         channels
@@ -165,10 +160,11 @@ def text_config(shapes: Shapes, path: Path, prefix: str = TEXT) -> dict[str, Any
     refuse_gaps(
         sizes,
         path,
-        f"{prefix}text_model.",
+        "text encoder",
         "embeddings.token_embedding.weight",
         "encoder.layers.0.mlp.fc1.weight",
         "embeddings.position_embedding.weight",
+        prefix=f"{prefix}text_model.",
     )
     vocabulary, width = sizes["embeddings.token_embedding.weight"]
     layers = 0
@@ -188,11 +184,15 @@ def text_config(shapes: Shapes, path: Path, prefix: str = TEXT) -> dict[str, Any
     }
 
 
-def refuse_gaps(sizes: Shapes, path: Path, prefix: str, *names: str) -> None:
-    """Raise a `ModelError` unless a text encoder has these tensors, from which its sizes are read."""
+def refuse_gaps(sizes: Shapes, path: Path, part: str, *names: str, prefix: str = "") -> None:
+    """Raise a `ModelError` unless a part has these tensors, from which its sizes are read.
+
+    Args:
+        prefix: what the file has before these names.
+    """
     for name in names:
         if name not in sizes:
-            raise ModelError(f"{path} lacks {prefix}{name}; its text encoder is cut short")
+            raise ModelError(f"{path} lacks {prefix}{name}; its {part} is cut short")
 
 
 def scheduler_config(shapes: Shapes) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ModelError
 from ..unet.added_conditions import SIZE_NUMBERS
 from . import single_file
 from .components import Components, TextEncoder
@@ -46,9 +45,7 @@ def open_weights(path: Path, shapes: Shapes, weights: Mapping[str, Tensor], dtyp
     from diffusers.loaders import single_file_utils as ldm
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-    for name in _LABEL_EMBEDDING:
-        if name not in shapes:
-            raise ModelError(f"{path} lacks {name}")
+    single_file.refuse_gaps(shapes, path, "U-Net", *_LABEL_EMBEDDING)
     first = CLIPTextConfig(**single_file.text_config(shapes, path, TEXT))
     second = CLIPTextConfig(**second_text_config(shapes, path))
     tokenizers = [
@@ -104,10 +101,11 @@ def second_text_config(shapes: Shapes, path: Path) -> dict[str, Any]:
     single_file.refuse_gaps(
         sizes,
         path,
-        SECOND,
+        "text encoder",
         "token_embedding.weight",
         "transformer.resblocks.0.mlp.c_fc.weight",
         "positional_embedding",
+        prefix=SECOND,
     )
     vocabulary, width = shapes[f"{SECOND}token_embedding.weight"]
     layers = 0

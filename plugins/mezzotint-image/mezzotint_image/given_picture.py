@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from diffusers.image_processor import VaeImageProcessor
-    from mezzotint import Run
+    from mezzotint import Pipeline, Run
     from PIL.Image import Image
     from torch import Tensor
 
@@ -91,6 +91,12 @@ def _step_starts(timesteps: Tensor, scheduler: Any, steps: int) -> Sequence[int]
     order = getattr(scheduler, "order", 1)
     # Schedulers of diffusers evaluate the model `order` times a step, but for the last one.
     return range(0, steps * order, order) if starts is None else starts
+
+
+def takes_mask(pipe: Pipeline) -> bool:
+    """Whether the U-Net was trained to see the mask: it has channels for it and for the uncovered picture."""
+    channels: int = pipe.vae.config.latent_channels
+    return pipe.unet.config.in_channels == 2 * channels + 1
 
 
 def image_processor(run: Run, **options: bool) -> VaeImageProcessor:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mezzotint import Field, hookimpl
 from mezzotint.errors import RequestError
 
-from .given_picture import RESIZE, GivenPicture, Resize, draw_like, image_processor, reseed
+from .given_picture import RESIZE, GivenPicture, Resize, draw_like, image_processor, reseed, takes_mask
 
 if TYPE_CHECKING:
     from mezzotint import Run
@@ -23,7 +23,10 @@ class ImageToImage(GivenPicture, name="image-to-image", conflicts="image-to-imag
     @hookimpl
     def initial_latents(self, noise: Tensor, scheduler: Any, run: Run) -> Tensor:
         """The encoded picture with the noise of the first timestep that is run."""
-        _refuse_further_channels(run)
+        if takes_mask(run.pipe):
+            raise RequestError(
+                "image-to-image: this model was made for inpainting, and takes a mask beside the picture; use inpaint"
+            )
         pictures = [self.fitted(picture, run) for picture in self.opened("image", run)]
         pixels = image_processor(run).preprocess(pictures)
         reseed(run)
@@ -31,11 +34,3 @@ class ImageToImage(GivenPicture, name="image-to-image", conflicts="image-to-imag
         first = run.timesteps[:1].repeat(run.n)
         noisy: Tensor = scheduler.add_noise(latents, draw_like(noise, run), first)
         return noisy
-
-
-def _refuse_further_channels(run: Run) -> None:
-    taken, latents = run.pipe.unet.config.in_channels, run.pipe.vae.config.latent_channels
-    if taken == 2 * latents + 1:
-        raise RequestError(
-            "image-to-image: this model was made for inpainting, and takes a mask beside the picture; use inpaint"
-        )

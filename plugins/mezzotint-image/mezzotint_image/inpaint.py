@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from mezzotint import Field, hookimpl
 from mezzotint.pictures import PictureForEach
 
-from .given_picture import RESIZE, GivenPicture, Resize, draw_like, image_processor, reseed
+from .given_picture import RESIZE, GivenPicture, Resize, draw_like, image_processor, reseed, takes_mask
 
 if TYPE_CHECKING:
-    from mezzotint import Pipeline, Run
+    from mezzotint import Run
     from PIL.Image import Image
     from torch import Tensor
 
@@ -72,11 +72,11 @@ class Inpaint(GivenPicture, name="inpaint", conflicts=("inpaint", "image-to-imag
         pixels = image_processor(run).preprocess(originals)
         binary = image_processor(run, do_normalize=False, do_binarize=True, do_convert_grayscale=True)
         mask = binary.preprocess(masks)
-        takes_mask, from_noise = _takes_mask(run.pipe), self.strength == 1
+        has_channels, from_noise = takes_mask(run.pipe), self.strength == 1
         reseed(run)
         # In the order in which diffusers draws: the picture, noise, the picture without what is covered.
         # Contiguous as there, too: the U-Net's first convolution goes by strides, in the last bit.
-        whole = None if takes_mask and from_noise else run.pipe.encode(pixels, run.generators).contiguous()
+        whole = None if has_channels and from_noise else run.pipe.encode(pixels, run.generators).contiguous()
         noise = draw_like(noise, run)
         if whole is None or from_noise:
             latents = noise * getattr(scheduler, "init_noise_sigma", 1.0)
@@ -89,7 +89,7 @@ class Inpaint(GivenPicture, name="inpaint", conflicts=("inpaint", "image-to-imag
             logger.warning(
                 "inpaint: nothing in the mask is white at the size of latents; nothing is drawn anew"
             )
-        picture = uncovered if whole is None or takes_mask else whole
+        picture = uncovered if whole is None or has_channels else whole
         run.state(self, Kept).painting = Painting(originals, masks, small, picture, noise)
         return latents
 
@@ -98,7 +98,7 @@ class Inpaint(GivenPicture, name="inpaint", conflicts=("inpaint", "image-to-imag
         """Mask and uncovered picture as further channels, for a model that takes them."""
         import torch
 
-        if not _takes_mask(run.pipe):
+        if not takes_mask(run.pipe):
             return None
         painting = self._painting(run)
         further = torch.cat([painting.mask, painting.picture], dim=1)
@@ -107,7 +107,7 @@ class Inpaint(GivenPicture, name="inpaint", conflicts=("inpaint", "image-to-imag
     @hookimpl
     def step_end(self, latents: Tensor, run: Run) -> Tensor | None:
         """Put back what is to stay, as noisy as the next step expects it."""
-        if run.step is None or _takes_mask(run.pipe):
+        if run.step is None or takes_mask(run.pipe):
             return None
         painting = self._painting(run)
         stays, scheduler = painting.picture, run.scheduler
@@ -152,9 +152,3 @@ class Inpaint(GivenPicture, name="inpaint", conflicts=("inpaint", "image-to-imag
         painting = run.state(self, Kept).painting
         assert painting is not None  # initial_latents comes first
         return painting
-
-
-def _takes_mask(pipe: Pipeline) -> bool:
-    """Whether the U-Net was trained to see the mask: it has channels for it and for the uncovered picture."""
-    channels: int = pipe.vae.config.latent_channels
-    return pipe.unet.config.in_channels == 2 * channels + 1
