@@ -1,6 +1,12 @@
 import pytest
 import torch
-from mezzotint_emoji.recipe.encoder import LATENT_CHANNELS, fit_encoder, load_encoder, save_encoder
+from mezzotint_emoji.recipe.encoder import (
+    LATENT_CHANNELS,
+    fit_encoder,
+    load_encoder,
+    read_encoder,
+    save_encoder,
+)
 from mezzotint_emoji.recipe.networks import make_vae
 
 
@@ -39,3 +45,8 @@ def test_saved_and_loaded_is_the_same(images, tmp_path):
     encoder = fit_encoder(images)
     save_encoder(encoder, tmp_path / "encoder.safetensors")
     assert torch.equal(load_encoder(tmp_path / "encoder.safetensors")(images), encoder(images))
+
+
+def test_read_back_from_a_vae_it_is_the_same(images):
+    encoder = fit_encoder(images)
+    assert torch.equal(read_encoder(make_vae(encoder))(images), encoder(images))

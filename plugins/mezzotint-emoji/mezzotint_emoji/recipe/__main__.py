@@ -33,11 +33,27 @@ def data(work: Path) -> None:
 
 
 @recipe.command()
+@click.option(
+    "--from", "model", type=click.Path(path_type=Path), help="Model folder.  [default: the package's]"
+)
+@working_folder
+def start(model: Path | None, work: Path) -> None:
+    """Go on from a finished model: its weights become step 0 of `train unet` and `train decoder`."""
+    from .export import MODEL
+    from .start import start_from
+
+    start_from(work, model or MODEL)
+
+
+@recipe.command()
 @click.argument("network", type=click.Choice(["unet", "decoder", "scorer"]))
 @click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="Cores to use.")
 @click.option("--steps", type=click.IntRange(1), help="Length of the schedule.")
+@click.option(
+    "--learning-rate", type=click.FloatRange(0, min_open=True), help="Of the schedule's constant part."
+)
 @working_folder
-def train(network: str, threads: int, steps: int | None, work: Path) -> None:
+def train(network: str, threads: int, steps: int | None, learning_rate: float | None, work: Path) -> None:
     """Train one network; goes on where a killed run stopped.
 
     The U-Net (with the text encoder) and the decoder of the VAE do not need each other: in any order, or at the
@@ -60,7 +76,12 @@ def train(network: str, threads: int, steps: int | None, work: Path) -> None:
     else:
         from .train_decoder import SCHEDULE
         from .train_decoder import train_decoder as run
-    run(work, replace(SCHEDULE, steps=steps or SCHEDULE.steps), threads=threads)
+    schedule = replace(
+        SCHEDULE,
+        steps=steps or SCHEDULE.steps,
+        learning_rate=learning_rate or SCHEDULE.learning_rate,
+    )
+    run(work, schedule, threads=threads)
 
 
 @recipe.command()

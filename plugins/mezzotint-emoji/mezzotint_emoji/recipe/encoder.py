@@ -109,6 +109,19 @@ def write_encoder(encoder: LinearEncoder, vae: AutoencoderKL) -> None:
     vae.quant_conv.bias[n:] = -30.0  # the logarithm of a variance of nothing
 
 
+@torch.no_grad()
+def read_encoder(vae: AutoencoderKL) -> LinearEncoder:
+    """What `write_encoder` wrote into `vae`."""
+    quarters, wholes = (
+        block.downsamplers[0].conv.weight[..., :2, :2] for block in vae.encoder.down_blocks[1:3]
+    )
+    return LinearEncoder(
+        quarters[:QUARTER_CHANNELS, :12].flatten(1).clone(),
+        wholes[:LATENT_CHANNELS, :QUARTER_CHANNELS].flatten(1).clone(),
+        -vae.quant_conv.bias[:LATENT_CHANNELS].clone(),
+    )
+
+
 def _components(patches: Tensor, count: int) -> Tensor:
     """The strongest principal components of (n, c, h, w) over c, (count, c), in double precision."""
     rows = patches.permute(0, 2, 3, 1).flatten(0, 2).double()

@@ -1,0 +1,36 @@
+"""Begin with a finished model instead of untrained networks: its weights become step 0 of both trainings."""
+
+from pathlib import Path
+
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from . import train_decoder, train_unet
+from .encoder import read_encoder, save_encoder
+from .export import MODEL
+from .networks import Decoder, Denoiser
+from .trainer import Training
+
+
+def start_from(work: Path, model: Path = MODEL) -> None:
+    """Write the encoder and the first checkpoints of decoder and U-Net from the diffusers folder `model`.
+
+    The optimizer starts anew, and float16 is what the weights had. Raises FileExistsError if there are checkpoints
+    already, and ValueError if the model cuts text differently from `data` of this folder.
+    """
+    folders = {name: work / f"{name}_training" for name in ("decoder", "unet")}
+    if begun := [folder for folder in folders.values() if (folder / "state.pt").exists()]:
+        raise FileExistsError(f"training has begun already: {', '.join(map(str, begun))}")
+    tokenizers = [
+        CLIPTokenizer.from_pretrained(folder) for folder in (model / "tokenizer", work / "tokenizer")
+    ]
+    if tokenizers[0].get_vocab() != tokenizers[1].get_vocab():
+        raise ValueError(f"the tokens of {model} are not those of {work}: another version of the data")
+    vae = AutoencoderKL.from_pretrained(model / "vae")
+    unet = UNet2DConditionModel.from_pretrained(model / "unet")
+    text_encoder = CLIPTextModel.from_pretrained(model / "text_encoder")
+    save_encoder(read_encoder(vae), work / "encoder.safetensors")
+    networks = {"decoder": Decoder(vae), "unet": Denoiser(unet, text_encoder)}
+    schedules = {"decoder": train_decoder.SCHEDULE, "unet": train_unet.SCHEDULE}
+    for name, network in networks.items():
+        Training(network, schedules[name], folders[name]).save()

@@ -1,0 +1,54 @@
+"""Going on from a finished model."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from diffusers import AutoencoderKL
+from mezzotint_emoji.recipe.encoder import load_encoder
+from mezzotint_emoji.recipe.export import MODEL, export
+from mezzotint_emoji.recipe.start import start_from
+from mezzotint_emoji.recipe.words import FILE
+from safetensors.torch import load_file, save_file
+
+
+@pytest.fixture
+def work(tmp_path):
+    """A working folder after `data`, as far as starting and exporting look at it."""
+    shutil.copytree(MODEL / "tokenizer", tmp_path / "tokenizer")
+    vocabulary = load_file(MODEL / "text_encoder" / "model.safetensors")["embeddings.token_embedding.weight"]
+    save_file({"words": torch.zeros(vocabulary.shape)}, tmp_path / FILE)
+    return tmp_path
+
+
+def test_exported_at_step_0_it_is_the_same_model(work, tmp_path):
+    start_from(work)
+    export(work, tmp_path / "again")
+    for path in MODEL.rglob("*.safetensors"):
+        before, after = load_file(path), load_file(tmp_path / "again" / path.relative_to(MODEL))
+        assert before.keys() == after.keys()
+        assert all(torch.equal(before[name], after[name]) for name in before), path
+
+
+def test_the_transform_encodes_as_the_model_does(work):
+    start_from(work)
+    images = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.no_grad():
+        latents = AutoencoderKL.from_pretrained(MODEL / "vae").encode(images).latent_dist.mode()
+    assert torch.allclose(load_encoder(work / "encoder.safetensors")(images), latents, atol=0.01, rtol=0.002)
+
+
+def test_training_that_has_begun_is_not_overwritten(work):
+    start_from(work)
+    with pytest.raises(FileExistsError, match="begun already.*unet_training"):
+        start_from(work)
+
+
+def test_another_tokenizer_is_refused(work):
+    path = work / "tokenizer" / "tokenizer.json"
+    tokenizer = json.loads(path.read_text())
+    tokenizer["model"]["vocab"]["brontosaurus</w>"] = len(tokenizer["model"]["vocab"])
+    path.write_text(json.dumps(tokenizer))
+    with pytest.raises(ValueError, match="another version of the data"):
+        start_from(work)
