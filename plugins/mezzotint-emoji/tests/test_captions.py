@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 from mezzotint_emoji.recipe.captions import CaptionWriter, full_caption, synonyms, with_article
@@ -58,3 +60,16 @@ def test_captions_are_the_same_for_the_same_seed(picture):
 def test_code_points_ignore_joiners_and_variation_selectors():
     assert code_points("1F468-200D-1F33E") == code_points("1f468_1f33e") == "1f468-1f33e"
     assert code_points("2764-FE0F") == "2764"
+
+
+def test_names_and_tags_are_all_that_captions_say(pictures):
+    writer = CaptionWriter(pictures)
+    said = set(re.findall(r"\w+", " ".join([*writer.names(), *writer.tags()]).lower()))
+    random = np.random.default_rng(0)
+    for picture in pictures:
+        for _ in range(40):
+            captions = (
+                writer.one(picture, random, "small", "light blue"),
+                writer.two(picture, "left of", pictures[0], random),
+            )
+            assert set(re.findall(r"\w+", " ".join(captions).lower())) <= said

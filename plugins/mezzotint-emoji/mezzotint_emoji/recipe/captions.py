@@ -60,14 +60,32 @@ def synonyms(pictures: Sequence[Picture]) -> dict[str, tuple[str, ...]]:
     return {base: tuple(dict.fromkeys(names(base, picture))) for base, picture in concepts.items()}
 
 
+FRAME = ["a an the and with of small large background", *STYLE_PHRASES.values(), *BACKGROUNDS, *RELATIONS]
+"""What captions say besides names and tags."""
+
+
 class CaptionWriter:
     """Writes the captions of training; knows the synonyms of every concept that captions may use."""
 
     def __init__(self, pictures: Sequence[Picture]) -> None:
+        self.pictures = pictures
         self.synonyms = {
             base: tuple(name for name in names if not synonym_is_held_out(name))
             for base, names in synonyms(pictures).items()
         }
+
+    def names(self) -> list[str]:
+        """What the captions of training say, apart from tags."""
+        labels = [label_of(picture) for picture in self.pictures]
+        return [*FRAME, *labels, *(name for names in self.synonyms.values() for name in names)]
+
+    def tags(self) -> list[str]:
+        """What they may say behind."""
+        return [tag for picture in self.pictures for tag in self.tags_of(picture)]
+
+    def tags_of(self, picture: Picture) -> list[str]:
+        """The tags of one picture without held-out names."""
+        return [tag for tag in map(str.lower, picture.tags) if not synonym_is_held_out(tag)]
 
     def name(self, picture: Picture, random: np.random.Generator, article: bool) -> str:
         """The label, or now and then a synonym."""
@@ -82,7 +100,7 @@ class CaptionWriter:
         noun = self.name(picture, random, article=False)
         noun = f"{size} {noun}" if size else noun
         text = self._styled(picture, with_article(noun) if article < ARTICLE else noun, random)
-        known = [tag for tag in map(str.lower, picture.tags) if not synonym_is_held_out(tag)]
+        known = self.tags_of(picture)
         if tags < TAGS and known:
             count = min(len(known), int(random.integers(1, 4)))
             text = ", ".join([text, *map(str, random.choice(known, count, replace=False))])
@@ -107,6 +125,5 @@ class CaptionWriter:
 
 
 def caption_corpus(pictures: list[Picture]) -> list[str]:
-    """Every text that can occur in a caption: what the tokenizer has to cut as CLIP does."""
-    extra = ["a an the and with of small large background", *STYLE_PHRASES.values(), *BACKGROUNDS, *RELATIONS]
-    return extra + [text.lower() for picture in pictures for text in (label_of(picture), *picture.tags)]
+    """Every text that a person might write: what the tokenizer has to cut as CLIP does."""
+    return FRAME + [text.lower() for picture in pictures for text in (label_of(picture), *picture.tags)]

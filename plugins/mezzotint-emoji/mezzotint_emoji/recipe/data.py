@@ -16,6 +16,11 @@ from .sources import CLIP_BPE, MINILM, MINILM_FILES, SOURCES, fetch
 from .tokenizer import clip_merges, prune, save_tokenizer
 
 
+def is_trained(picture: Picture) -> bool:
+    """Whether the U-Net is trained on it."""
+    return picture.split == "train" and is_drawn_often(picture)
+
+
 @dataclass(frozen=True)
 class Data:
     """Pictures and their pixels, uint8 (n, 64, 64, 4), in the same order."""
@@ -29,7 +34,7 @@ class Data:
 
     def drawn_often(self) -> "Data":
         """What the U-Net is trained on."""
-        return self.where(lambda picture: picture.split == "train" and is_drawn_often(picture))
+        return self.where(is_trained)
 
     def where(self, wanted: Callable[[Picture], bool]) -> "Data":
         """The part whose pictures are wanted."""

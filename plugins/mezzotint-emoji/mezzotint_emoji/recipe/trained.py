@@ -3,22 +3,29 @@
 from pathlib import Path
 
 from diffusers import AutoencoderKL, StableDiffusionPipeline
+from torch import Tensor
 from transformers import CLIPTokenizer
 
+from .captions import CaptionWriter
 from .checkpoint import load_checkpoint, put_weights
+from .data import is_trained
 from .encoder import load_encoder
-from .networks import Decoder, make_denoiser, make_scheduler, make_vae
-from .words import load_word_vectors
+from .manifest import load_manifest
+from .networks import Decoder, Denoiser, make_denoiser, make_scheduler, make_vae
+from .words import lend_embeddings, load_word_vectors
 
 
 def load_pipeline(work: Path) -> StableDiffusionPipeline:
     """The pipeline of the VAE and of the averaged U-Net and text encoder of the last checkpoint."""
     tokenizer = CLIPTokenizer.from_pretrained(work / "tokenizer")
-    denoiser = make_denoiser(load_word_vectors(work)).eval()
+    words = load_word_vectors(work)
+    denoiser = make_denoiser(words).eval()
     state = load_checkpoint(work / "unet_training" / "state.pt")
     if state is None:
         raise FileNotFoundError(f"no checkpoint of the U-Net in {work}: run `train unet` first")
     put_weights(denoiser.parameters(), state["average"])
+    pictures = [picture for picture in load_manifest(work / "pictures.jsonl") if is_trained(picture)]
+    _lend_embeddings(denoiser, tokenizer, words, CaptionWriter(pictures))
     pipe = StableDiffusionPipeline(
         vae=load_vae(work),
         text_encoder=denoiser.text_encoder,
@@ -31,6 +38,19 @@ def load_pipeline(work: Path) -> StableDiffusionPipeline:
     )
     pipe.set_progress_bar_config(disable=True)
     return pipe
+
+
+def _lend_embeddings(
+    denoiser: Denoiser, tokenizer: CLIPTokenizer, words: Tensor, captions: CaptionWriter
+) -> None:
+    """To the words that training has not seen."""
+
+    def tokens(texts: list[str]) -> set[int]:
+        return {token for ids in tokenizer(texts, add_special_tokens=False).input_ids for token in ids}
+
+    lenders = tokens(captions.names())
+    known = {*lenders, *tokens(captions.tags()), *tokenizer.all_special_ids}
+    lend_embeddings(denoiser.text_encoder.get_input_embeddings().weight, words, lenders, known)
 
 
 def load_vae(work: Path) -> AutoencoderKL:
