@@ -11,6 +11,7 @@ import numpy as np
 from mezzotint import MezzotintError
 from mezzotint_emoji.recipe.captions import label_of
 from mezzotint_emoji.recipe.data import Data, load
+from mezzotint_emoji.recipe.errors import RecipeError
 from mezzotint_emoji.recipe.manifest import Picture
 from mezzotint_emoji.recipe.scorer import Judge
 from torch import Tensor
@@ -31,11 +32,10 @@ class Emoji:
         Raises:
             MezzotintError: the recipe's drawings are not there.
         """
-        if not (self.work / "pictures.npy").exists():
-            raise MezzotintError(
-                f"{self.work} has no drawings in it; run `python -m mezzotint_emoji.recipe data --work {self.work}`"
-            )
-        return load(self.work)
+        try:
+            return load(self.work)
+        except RecipeError as error:
+            raise MezzotintError(str(error)) from None
 
     @cached_property
     def concepts(self) -> dict[str, Picture]:
@@ -51,11 +51,8 @@ class Emoji:
         """
         try:
             return Judge(self.work)
-        except FileNotFoundError:
-            raise MezzotintError(
-                f"{self.work} has no scorer in it; run `python -m mezzotint_emoji.recipe train scorer --work "
-                f"{self.work}`"
-            ) from None
+        except RecipeError as error:
+            raise MezzotintError(str(error)) from None
 
     def finds_name(self, pixels: np.ndarray, labels: Sequence[str]) -> np.ndarray:
         """R@5 names: for each picture (n, 64, 64, 3), whether its label is among the nearest of all labels, (n,) bool."""

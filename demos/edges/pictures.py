@@ -20,7 +20,7 @@ from rich.progress import track
 from ..emoji import Emoji
 
 OUTLINES = "canny(low=100, high=200)"
-PLACED = 3
+PLACED = 2
 """How often each drawing comes in another place, besides as it is."""
 SEED = 4
 

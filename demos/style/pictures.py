@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 from mezzotint import MezzotintError
 from mezzotint_emoji.recipe.captions import STYLE_PHRASES, label_of, with_article
+from mezzotint_emoji.recipe.errors import RecipeError
 from mezzotint_emoji.recipe.manifest import Picture, code_points
 from mezzotint_emoji.recipe.render import on_background, render
-from mezzotint_emoji.recipe.sources import Source, SourceMismatch, fetch
+from mezzotint_emoji.recipe.sources import Source, fetch
 from PIL import Image
 
 from ..emoji import Emoji
@@ -52,13 +53,8 @@ class Twemoji:
         """
         try:
             package = fetch(TWEMOJI, self.packages)
-        except SourceMismatch as error:
+        except RecipeError as error:
             raise MezzotintError(str(error)) from None
-        except OSError as error:
-            raise MezzotintError(
-                f"npm pack {TWEMOJI.package}@{TWEMOJI.version} failed ({error}); install npm, or put {TWEMOJI.archive} "
-                f"into {self.packages}"
-            ) from None
         icons = {
             code_points(key): icon for key, icon in json.loads((package / "chars.json").read_text()).items()
         }

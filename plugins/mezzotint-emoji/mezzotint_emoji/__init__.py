@@ -11,12 +11,12 @@ COUPLES = Path(__file__).parent / "couples.json"
 
 @hookimpl
 def models() -> list[ModelSpec]:
-    """The model `emoji`: 64 px pictures in six drawing styles."""
+    """The model `emoji`: 64 px pictures in five drawing styles."""
     return [
         ModelSpec(
             name="emoji",
             path=MODEL,
-            description="emoji of faces, people, animals, food, places and objects in six styles, on 14 colours, alone or in twos; 64 px",
+            description="emoji of faces, people, animals, food, places and objects in five styles, on 14 colours, alone or in twos; 64 px",
             licence="Apache-2.0; art under MIT and Apache-2.0, see NOTICE",
             defaults=RunDefaults(steps=20, guidance=4.0),
             example_prompts=(

@@ -27,6 +27,7 @@ def test_full_caption_is_style_phrase_and_label(label, style, caption, picture):
         ("unicorn", "a unicorn"),
         ("grapes", "grapes"),
         ("octopus", "an octopus"),
+        ("hourglass done", "an hourglass done"),
     ],
 )
 def test_articles(noun, named):

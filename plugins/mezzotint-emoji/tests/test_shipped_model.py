@@ -56,3 +56,22 @@ def test_what_the_model_says_of_itself():
     assert spec.example_prompts
     assert {source.license for source in SOURCES} <= {"MIT", "Apache-2.0"}
     assert EMOJIBASE in SOURCES
+
+
+@torch.no_grad()
+def test_a_right_caption_explains_a_picture_better_than_a_wrong_one(stock):
+    """The pictures are the model's own, from other noise: enough to tell it from one that has learned nothing."""
+    prompts = ["3d render of a red apple", "flat icon of bus", "cartoon emoji of cactus", "red heart"]
+    made = stock(
+        prompts, num_inference_steps=8, generator=torch.Generator().manual_seed(1), output_type="latent"
+    ).images
+    noise = torch.randn(made.shape, generator=torch.Generator().manual_seed(2))
+    timesteps = torch.full((len(prompts),), 700)
+    noisy = stock.scheduler.add_noise(made, noise, timesteps)
+    target = stock.scheduler.get_velocity(made, noise, timesteps)
+
+    def errors(captions: list[str]) -> torch.Tensor:
+        embeddings = stock.encode_prompt(captions, "cpu", 1, False)[0]
+        return (stock.unet(noisy, timesteps, embeddings).sample - target).square().mean(dim=(1, 2, 3))
+
+    assert (errors(prompts) < errors(prompts[1:] + prompts[:1])).all()

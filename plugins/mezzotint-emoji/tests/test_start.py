@@ -1,12 +1,16 @@
 """Going on from a finished model."""
 
 import json
+import re
 import shutil
 
 import pytest
 import torch
+from click.testing import CliRunner
 from diffusers import AutoencoderKL
+from mezzotint_emoji.recipe.__main__ import recipe
 from mezzotint_emoji.recipe.encoder import load_encoder
+from mezzotint_emoji.recipe.errors import RecipeError
 from mezzotint_emoji.recipe.export import MODEL, export
 from mezzotint_emoji.recipe.manifest import save_manifest
 from mezzotint_emoji.recipe.start import start_from
@@ -44,7 +48,7 @@ def test_the_transform_encodes_as_the_model_does(work):
 
 def test_training_that_has_begun_is_not_overwritten(work):
     start_from(work)
-    with pytest.raises(FileExistsError, match="begun already.*unet_training"):
+    with pytest.raises(RecipeError, match="begun already.*unet_training"):
         start_from(work)
 
 
@@ -53,5 +57,44 @@ def test_another_tokenizer_is_refused(work):
     tokenizer = json.loads(path.read_text())
     tokenizer["model"]["vocab"]["brontosaurus</w>"] = len(tokenizer["model"]["vocab"])
     path.write_text(json.dumps(tokenizer))
-    with pytest.raises(ValueError, match="another version of the data"):
+    with pytest.raises(RecipeError, match="another version of the data"):
         start_from(work)
+
+
+def test_a_folder_without_a_model_is_refused(work, tmp_path):
+    with pytest.raises(RecipeError, match="no folder of a diffusers pipeline"):
+        start_from(work, tmp_path)
+
+
+def test_export_names_the_stage_that_is_missing(work, tmp_path):
+    with pytest.raises(RecipeError, match="unet_training.*recipe train unet` with the same --work"):
+        export(work, tmp_path / "model")
+    start_from(work)
+    (work / "decoder_training" / "state.pt").unlink()
+    with pytest.raises(RecipeError, match="decoder_training.*recipe train decoder` with the same --work"):
+        export(work, tmp_path / "model")
+
+
+def test_export_removes_nothing_but_a_model(work, tmp_path):
+    start_from(work)
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "thesis.txt").write_text("years")
+    with pytest.raises(RecipeError, match=f"{re.escape(str(theirs))} is there and is no model"):
+        export(work, theirs)
+    assert (theirs / "thesis.txt").read_text() == "years"
+    export(work, tmp_path / "new")
+    export(work, tmp_path / "new")
+
+
+def test_what_a_person_can_mend_is_said_in_a_sentence(tmp_path):
+    for command in (
+        ["train", "unet"],
+        ["train", "decoder"],
+        ["train", "scorer"],
+        ["export", "--to", str(tmp_path / "m")],
+    ):
+        said = CliRunner().invoke(recipe, [*command, "--work", str(tmp_path / "nothing")])
+        assert said.exit_code == 1
+        assert "with the same --work first" in said.output
+        assert "Traceback" not in said.output

@@ -3,7 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from mezzotint_emoji.recipe.networks import make_scheduler
 from mezzotint_emoji.recipe.parallel import Shares
+from mezzotint_emoji.recipe.train_unet import VelocityLoss
 from mezzotint_emoji.recipe.trainer import Batch, Schedule, Training, batch_at, train
 from torch import nn
 
@@ -90,3 +92,31 @@ def test_shares_of_a_batch_give_the_gradients_of_the_whole():
         Shares(network, count=count).backward(loss, (x,))
         gradients.append(network.weight.grad)
     assert torch.allclose(*gradients, atol=1e-6)
+
+
+def test_v_and_noise_are_those_of_the_scheduler():
+    velocity, latents = VelocityLoss(), torch.randn(8, 32, 8, 8)
+    noisy, timesteps, target = velocity.draw(latents, torch.Generator().manual_seed(0))
+    scheduler = make_scheduler()
+    # The noise is what is left of the noisy latents.
+    alpha, sigma = (table[timesteps].view(-1, 1, 1, 1) for table in (velocity.alpha, velocity.sigma))
+    noise = (noisy - alpha * latents) / sigma
+    assert torch.allclose(noisy, scheduler.add_noise(latents, noise, timesteps), atol=1e-5)
+    assert torch.allclose(target, scheduler.get_velocity(latents, noise, timesteps), atol=2e-3)
+
+
+def test_averaged_weights_follow_and_lag(tmp_path):
+    training = run(tmp_path)
+    average, weights = training.average[0], training.parameters[0].detach()
+    torch.manual_seed(0)
+    first = nn.Linear(3, 3).weight
+    assert not torch.equal(average, first)
+    assert not torch.equal(average, weights)
+    assert (average - weights).norm() < (first - weights).norm()
+
+
+def test_a_run_that_is_at_its_end_says_so(tmp_path, capsys):
+    run(tmp_path)
+    capsys.readouterr()
+    run(tmp_path, until=2)
+    assert "is at step 6 of 2: nothing to do" in capsys.readouterr().out

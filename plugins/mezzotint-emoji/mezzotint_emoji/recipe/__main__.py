@@ -5,6 +5,8 @@ from pathlib import Path
 import click
 from platformdirs import user_cache_path
 
+from .errors import RecipeError
+
 working_folder = click.option(
     "--work",
     type=click.Path(path_type=Path, file_okay=False),
@@ -14,7 +16,17 @@ working_folder = click.option(
 )
 
 
-@click.group(help=__doc__)
+class Stages(click.Group):
+    """What a person can mend is said in a sentence."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except RecipeError as error:
+            raise click.ClickException(str(error)) from None
+
+
+@click.group(cls=Stages, help=__doc__)
 def recipe() -> None:
     """Collect the commands."""
 
@@ -85,7 +97,7 @@ def train(network: str, threads: int, steps: int | None, learning_rate: float | 
 
 
 @recipe.command()
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.png")
 @click.option("--steps", default=25, show_default=True)
 @click.option("--guidance", default=4.0, show_default=True)
 @click.option("--seed", default=7, show_default=True)
@@ -95,6 +107,8 @@ def train(network: str, threads: int, steps: int | None, learning_rate: float | 
 @working_folder
 def sheet(path: Path, work: Path, **options: float) -> None:
     """Draw the fixed prompts and some held-out pairs with the last checkpoint."""
+    if path.suffix != ".png":
+        raise click.BadParameter(f"{path} does not end in .png")
     from .sheet import write_sheet
 
     write_sheet(work, path, **options)
@@ -120,7 +134,7 @@ def couples(count: int, work: Path) -> None:
 )
 @working_folder
 def export(folder: Path | None, work: Path) -> None:
-    """Write the averaged weights of the last checkpoint as a diffusers folder in float16."""
+    """Write the averaged weights of the last checkpoints as a diffusers folder in float16, in place of a model that is there."""
     from .export import MODEL, export
 
     for part, size in export(work, folder or MODEL).items():

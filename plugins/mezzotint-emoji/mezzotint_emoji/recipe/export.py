@@ -6,18 +6,25 @@ from pathlib import Path
 
 import torch
 
+from .errors import RecipeError
 from .trained import load_pipeline
 
 MODEL = Path(__file__).resolve().parent.parent / "model"
 
 
 def export(work: Path, folder: Path = MODEL) -> dict[str, int]:
-    """Replace `folder` by the averaged weights of the last checkpoints. Returns bytes per part.
+    """Write the averaged weights of the last checkpoints into `folder`, in place of a model that is there. Returns bytes per part.
 
-    Raises FileNotFoundError if the U-Net or the decoder has none.
+    Raises:
+        RecipeError: the U-Net or the decoder has no checkpoint, or `folder` holds something other than a model.
     """
-    if not (work / "decoder_training" / "state.pt").exists():
-        raise FileNotFoundError(f"no checkpoint of the decoder in {work}: run `train decoder` first")
+    folder = folder.resolve()
+    if (
+        folder.exists()
+        and not (folder / "model_index.json").exists()
+        and (folder.is_file() or any(folder.iterdir()))
+    ):
+        raise RecipeError(f"{folder} is there and is no model; name a new folder")
     pipe = load_pipeline(work)
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)

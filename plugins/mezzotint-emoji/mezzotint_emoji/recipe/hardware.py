@@ -9,15 +9,8 @@ import torch
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # malloc.h of glibc
 
 
-def device() -> torch.device:
-    """The GPU if there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def autocast() -> AbstractContextManager:
     """bf16 where there are instructions for it; on other processors it is far slower than float32."""
-    if device().type == "cuda":
-        return torch.autocast("cuda", torch.bfloat16)
     if torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported():
         return torch.autocast("cpu", torch.bfloat16)
     return nullcontext()

@@ -15,8 +15,9 @@ from .split import couple_is_held_out
 PLAIN, TWO, EMPTY, COLORED, MIRRORED = 0.60, 0.20, 0.10, 0.5, 0.5
 SIZES = {"": (0.75, 1.0), "small": (0.4, 0.58), "large": (1.06, 1.10)}
 SIDED = re.compile(
-    r"left|right|arrow|clockwise|letter|[0-9]|clock|watch|note|calendar|music|receipt|newspaper|quarter|crescent|gibbous"
-    r"|sign|map|globe|abc|keyboard|book|memo|scroll|credit|certificate|zzz|hundred|stop|mahjong|joker|-8|ball 8|8 ball|o’clock"
+    r"[0-9]|\b(left|right|arrows?|clockwise|counterclockwise|letters?|clock|watch|stopwatch|notes?|calendar|music|musical"
+    r"|receipt|newspaper|quarter|crescent|gibbous|sign|map|globe|abc|keyboard|books?|notebook|memo|scroll|credit|certificate"
+    r"|zzz|hundred|stop|mahjong|joker)\b"
 )
 # The drawings of one deed by a man, a woman and a person differ by a few pixels: the model is given the person.
 VARIANT = re.compile(r"^(man|woman|men|women|mx|mrs\.|family|couple|kiss|people|person|deaf)\b")

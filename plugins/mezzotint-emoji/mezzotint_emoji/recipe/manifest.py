@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from .sources import EMOJIBASE, FLUENT_3D, FLUENT_FLAT, FLUENT_GRADIENT, FXEMOJI, NOTO, NOTO_BLOB, Source
+from .sources import EMOJIBASE, FLUENT_3D, FLUENT_FLAT, FLUENT_GRADIENT, NOTO, NOTO_BLOB, Source
 from .split import Split, split_of
 
 EXCLUDED_GROUPS = frozenset({"flags", "component", "symbols"})
@@ -67,7 +67,6 @@ def build_manifest(folder_of: Mapping[Source, Path]) -> list[Picture]:
         ("gradient", FLUENT_GRADIENT, lambda: flat),
         ("noto", NOTO, lambda: noto),
         ("blob", NOTO_BLOB, lambda: named(NOTO_BLOB)),
-        ("fx", FXEMOJI, lambda: named(FXEMOJI)),
     ]
     return [
         picture for style, source, names in styles for picture in _pictures(style, source, names(), meanings)

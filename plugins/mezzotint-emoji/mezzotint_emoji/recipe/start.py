@@ -7,6 +7,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from . import train_decoder, train_unet
 from .encoder import read_encoder, save_encoder
+from .errors import RecipeError, need
 from .export import MODEL
 from .networks import Decoder, Denoiser
 from .trainer import Training
@@ -15,17 +16,25 @@ from .trainer import Training
 def start_from(work: Path, model: Path = MODEL) -> None:
     """Write the encoder and the first checkpoints of decoder and U-Net from the diffusers folder `model`.
 
-    The optimizer starts anew, and float16 is what the weights had. Raises FileExistsError if there are checkpoints
-    already, and ValueError if the model cuts text differently from `data` of this folder.
+    The optimizer starts anew, and float16 is what the weights had.
+
+    Raises:
+        RecipeError: `model` is no folder of a model, there are checkpoints already, or the model cuts text differently
+            from `data` of this folder.
     """
     folders = {name: work / f"{name}_training" for name in ("decoder", "unet")}
     if begun := [folder for folder in folders.values() if (folder / "state.pt").exists()]:
-        raise FileExistsError(f"training has begun already: {', '.join(map(str, begun))}")
+        raise RecipeError(
+            f"training has begun already; it goes on with `train`, or remove {' and '.join(map(str, begun))}"
+        )
+    if not (model / "model_index.json").is_file():
+        raise RecipeError(f"{model} is no folder of a diffusers pipeline")
+    need(work / "tokenizer", "data")
     tokenizers = [
         CLIPTokenizer.from_pretrained(folder) for folder in (model / "tokenizer", work / "tokenizer")
     ]
     if tokenizers[0].get_vocab() != tokenizers[1].get_vocab():
-        raise ValueError(f"the tokens of {model} are not those of {work}: another version of the data")
+        raise RecipeError(f"the tokens of {model} are not those of {work}: another version of the data")
     vae = AutoencoderKL.from_pretrained(model / "vae")
     unet = UNet2DConditionModel.from_pretrained(model / "unet")
     text_encoder = CLIPTextModel.from_pretrained(model / "text_encoder")

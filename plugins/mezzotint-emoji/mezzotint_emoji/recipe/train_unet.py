@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import CLIPTokenizer
 
-from .data import load, to_tensor
+from .data import load, load_tokenizer, to_tensor
 from .encoder import load_encoder
 from .layouts import Composer
 from .networks import Denoiser, make_denoiser, make_scheduler
@@ -77,7 +76,7 @@ def fit(
     data = load(work).drawn_often()
     composer = Composer(data.pictures, data.pixels)
     encoder = load_encoder(work / "encoder.safetensors")
-    tokenizer = CLIPTokenizer.from_pretrained(work / "tokenizer")
+    tokenizer = load_tokenizer(work)
     torch.manual_seed(schedule.seed)
     denoiser = make().to(memory_format=torch.channels_last)
     training = Training(denoiser, schedule, folder)

@@ -8,26 +8,30 @@ from transformers import CLIPTokenizer
 
 from .captions import CaptionWriter
 from .checkpoint import load_checkpoint, put_weights
-from .data import is_trained
+from .data import is_trained, load_tokenizer
 from .encoder import load_encoder
+from .errors import need
 from .manifest import load_manifest
 from .networks import Decoder, Denoiser, make_denoiser, make_scheduler, make_vae
 from .words import lend_embeddings, load_word_vectors
 
 
 def load_pipeline(work: Path) -> StableDiffusionPipeline:
-    """The pipeline of the VAE and of the averaged U-Net and text encoder of the last checkpoint."""
-    tokenizer = CLIPTokenizer.from_pretrained(work / "tokenizer")
+    """The pipeline of the VAE and of the averaged U-Net and text encoder of the last checkpoints.
+
+    Raises:
+        RecipeError: `train unet` or `train decoder` has not been run.
+    """
+    state = load_checkpoint(need(work / "unet_training" / "state.pt", "train unet"))
+    vae = load_vae(work)
+    tokenizer = load_tokenizer(work)
     words = load_word_vectors(work)
     denoiser = make_denoiser(words).eval()
-    state = load_checkpoint(work / "unet_training" / "state.pt")
-    if state is None:
-        raise FileNotFoundError(f"no checkpoint of the U-Net in {work}: run `train unet` first")
     put_weights(denoiser.parameters(), state["average"])
     pictures = [picture for picture in load_manifest(work / "pictures.jsonl") if is_trained(picture)]
     _lend_embeddings(denoiser, tokenizer, words, CaptionWriter(pictures))
     pipe = StableDiffusionPipeline(
-        vae=load_vae(work),
+        vae=vae,
         text_encoder=denoiser.text_encoder,
         tokenizer=tokenizer,
         unet=denoiser.unet,
@@ -54,8 +58,12 @@ def _lend_embeddings(
 
 
 def load_vae(work: Path) -> AutoencoderKL:
-    """The VAE with the averaged decoder of the last checkpoint; without one, the decoder is untrained."""
+    """The VAE with the averaged decoder of the last checkpoint.
+
+    Raises:
+        RecipeError: there is none.
+    """
+    state = load_checkpoint(need(work / "decoder_training" / "state.pt", "train decoder"))
     vae = make_vae(load_encoder(work / "encoder.safetensors")).eval()
-    if state := load_checkpoint(work / "decoder_training" / "state.pt"):
-        put_weights(Decoder(vae).parameters(), state["average"])
+    put_weights(Decoder(vae).parameters(), state["average"])
     return vae

@@ -131,6 +131,9 @@ def train(
     """
     schedule = training.schedule
     last = min(schedule.steps, until or schedule.steps)
+    if training.step >= last:
+        print(f"{training.folder} is at step {training.step} of {last}: nothing to do", flush=True)
+        return
     shares = Shares(training.network, threads)
     writer = SummaryWriter(training.folder / "log", purge_step=training.step)
     bar = tqdm(total=last, initial=training.step, unit="step", disable=None)  # only on a terminal

@@ -12,6 +12,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoTokenizer, BertModel, CLIPTokenizer
 
+from .errors import need
+
 FILE = "word_vectors.safetensors"
 SHARPNESS = 30.0
 """At a cosine lower by 0.1 than that of another word, a word counts a twentieth of it."""
@@ -39,8 +41,12 @@ def write_word_vectors(minilm: Path, tokenizer_folder: Path, work: Path, width: 
 
 
 def load_word_vectors(work: Path) -> Tensor:
-    """What `write_word_vectors` wrote, (vocabulary, width)."""
-    return load_file(work / FILE)["words"]
+    """What `write_word_vectors` wrote, (vocabulary, width).
+
+    Raises:
+        RecipeError: nothing has been written.
+    """
+    return load_file(need(work / FILE, "data"))["words"]
 
 
 @torch.no_grad()
@@ -50,7 +56,7 @@ def lend_embeddings(embeddings: Tensor, words: Tensor, lenders: set[int], known:
     Args:
         embeddings: (vocabulary, d), trained.
         words: (vocabulary, width), what MiniLM makes of each token.
-        lenders: tokens that training has seen as names of things.
+        lenders: tokens that captions have in names and around them.
         known: tokens that keep their embedding.
     """
     borrowers = torch.tensor([token for token in range(len(words)) if token not in known], dtype=torch.long)
