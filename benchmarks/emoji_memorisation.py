@@ -20,7 +20,7 @@ import json
 from pathlib import Path
 
 import numpy as np
-from emoji_retrieval import ask, generate, interval
+from emoji_retrieval import KINDS, ask, generate, interval
 from machine import describe_machine
 from mezzotint_emoji import MODEL
 from mezzotint_emoji.recipe.captions import STYLE_PHRASES
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=MODEL)
     parser.add_argument("--styles", nargs="+", default=list(STYLE_PHRASES), choices=list(STYLE_PHRASES))
     parser.add_argument("--groups", nargs="+", help="of emojibase, such as food-drink; default: all")
-    parser.add_argument("--kinds", nargs="+", default=["train", "pair", "couple"])
+    parser.add_argument("--kinds", nargs="+", default=["train", "pair", "couple"], choices=KINDS)
     parser.add_argument("--count", type=int, default=64, help="prompts of each kind")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--guidance", type=float, default=4.0)
