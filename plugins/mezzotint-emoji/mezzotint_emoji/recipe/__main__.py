@@ -101,9 +101,7 @@ def train(network: str, threads: int, steps: int | None, learning_rate: float | 
 @click.option("--steps", default=25, show_default=True)
 @click.option("--guidance", default=4.0, show_default=True)
 @click.option("--seed", default=7, show_default=True)
-@click.option(
-    "--pairs", default=0, help="Draw so many random held-out pairs instead, with their prompts beside."
-)
+@click.option("--pairs", default=0, help="Draw so many random held-out pairs instead, each over its prompt.")
 @working_folder
 def sheet(path: Path, work: Path, **options: float) -> None:
     """Draw the fixed prompts and some held-out pairs with the last checkpoint."""

@@ -60,7 +60,7 @@ def synonyms(pictures: Sequence[Picture]) -> dict[str, tuple[str, ...]]:
     return {base: tuple(dict.fromkeys(names(base, picture))) for base, picture in concepts.items()}
 
 
-FRAME = ["a an the and with of small large background", *STYLE_PHRASES.values(), *BACKGROUNDS, *RELATIONS]
+FRAME = ["a an the and with of small large , background", *STYLE_PHRASES.values(), *BACKGROUNDS, *RELATIONS]
 """What captions say besides names and tags."""
 
 

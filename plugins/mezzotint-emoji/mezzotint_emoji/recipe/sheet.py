@@ -1,12 +1,13 @@
 """Sheets of samples, to see how the training goes."""
 
+import textwrap
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from torch.utils.tensorboard import SummaryWriter
 
 from .captions import full_caption
@@ -69,6 +70,21 @@ def grid(images: list[Image.Image], columns: int = 8) -> Image.Image:
     return sheet
 
 
+def captioned(images: list[Image.Image], prompts: list[str], columns: int = 8) -> Image.Image:
+    """The images in rows, twice as large, each over its prompt, on white."""
+    width, height = 2 * images[0].width, 2 * images[0].height
+    font, line = ImageFont.load_default(11), 13
+    rows = -(-len(images) // columns)
+    sheet = Image.new("RGB", (columns * width, rows * (height + 3 * line)), "white")
+    canvas = ImageDraw.Draw(sheet)
+    for i, (image, prompt) in enumerate(zip(images, prompts, strict=True)):
+        x, y = i % columns * width, i // columns * (height + 3 * line)
+        sheet.paste(image.resize((width, height), Image.Resampling.BICUBIC), (x, y))
+        for k, text in enumerate(textwrap.wrap(prompt, 22)[:2]):
+            canvas.text((x + width / 2, y + height + k * line), text, "black", font, anchor="ma")
+    return sheet
+
+
 def sheet_prompts(work: Path) -> list[str]:
     """The fixed prompts, and a few pairs of concept and style that were held out."""
     pairs = load(work).split("pair").pictures
@@ -81,15 +97,14 @@ def sheet_prompts(work: Path) -> list[str]:
 def write_sheet(work: Path, path: Path, pairs: int = 0, **options: float) -> Image.Image:
     """Draw all prompts of the sheet with the last checkpoints; returns what is written.
 
-    With `pairs`, draw so many random held-out pairs instead, for a person to count which can be named; the prompts go
-    beside the picture as text.
+    With `pairs`, draw so many random held-out pairs instead, each over its prompt, for a person to count which can be
+    named.
     """
     prompts = random_pairs(work, pairs) if pairs else sheet_prompts(work)
-    sheet = grid(sample(load_pipeline(work), prompts, **options))
+    images = sample(load_pipeline(work), prompts, **options)
+    sheet = captioned(images, prompts) if pairs else grid(images)
     path.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(path)
-    if pairs:
-        path.with_suffix(".txt").write_text("".join(f"{prompt}\n" for prompt in prompts))
     return sheet
 
 
