@@ -7,7 +7,7 @@ from mezzotint_lora.training import LoRASettings
 SETTINGS = LoRASettings(
     # What is drawn how is in the convolutions as much as in attention.
     targets="all",
-    learning_rate=1e-3,
+    learning_rate=5e-4,
     schedule="cosine",
     buckets=False,
     vae_batch_size=16,

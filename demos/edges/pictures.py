@@ -20,7 +20,7 @@ from rich.progress import track
 from ..emoji import Emoji
 
 OUTLINES = "canny(low=100, high=200)"
-PLACED = 2
+PLACED = 1
 """How often each drawing comes in another place, besides as it is."""
 SEED = 4
 
@@ -38,10 +38,11 @@ class Asked:
 def write_pictures(emoji: Emoji, folder: Path) -> Path:
     """Drawings that the U-Net was trained on, once as they are and `PLACED` times placed, with captions beside."""
     data = emoji.data.drawn_often()
-    composer, random = Composer(data.pictures, data.pixels), np.random.default_rng(SEED)
+    composer = Composer(data.pictures, data.pixels)
     folder.mkdir(exist_ok=True)
     for index, picture in enumerate(track(data.pictures, "writing pictures", console=Console(stderr=True))):
         for k in range(1 + PLACED):
+            random = np.random.default_rng([SEED, index, k])
             example = composer.one(index, random) if k else composer.plain(index, random)
             path = folder / f"{picture.style}-{picture.hex}-{k}.png"
             if not path.exists():

@@ -8,12 +8,14 @@ from .pictures import OUTLINES, SEED
 
 SETTINGS = ControlNetSettings(
     preprocess=OUTLINES,
-    steps=2400,
-    batch_size=32,
-    learning_rate=3e-4,
+    steps=2000,
+    batch_size=16,
+    learning_rate=1e-3,
     schedule="cosine",
-    warmup_steps=200,
-    ema=0.998,
+    warmup_steps=100,
+    ema=0.995,
+    # Below, everything that an outline says is in the noisy latents already.
+    timestep_range=(0.2, 1.0),
     # Half of the captions are empty, so that the outline has to say what the words do not.
     caption_dropout=0.5,
     buckets=False,

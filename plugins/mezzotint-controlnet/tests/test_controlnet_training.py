@@ -14,9 +14,11 @@ from mezzotint import Pipeline
 from mezzotint.testing import fingerprint, save_tiny_model, tiny_pipeline
 from mezzotint_controlnet import ControlNet
 from mezzotint_controlnet.training import ControlNetSettings, attached_controlnet, train_controlnet
+from mezzotint_controlnet.training.networks import make_controlnet
 from mezzotint_training import DataError, TrainingError, prepare, train
 from PIL import Image
 from safetensors.torch import load_file
+from torch.nn.functional import silu
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
@@ -65,6 +67,19 @@ def test_the_start_is_no_control_at_all(trained_pipe):
     with torch.no_grad(), attached_controlnet(pipe, settings()) as controlnet:
         plain = pipe.unet(noisy, timesteps, embeddings).sample
         assert torch.equal(controlnet.networks(noisy, timesteps, embeddings, torch.rand(2, 3, 32, 32)), plain)
+
+
+@torch.no_grad()
+def test_the_layers_that_shrink_the_map_keep_what_tells_two_maps_apart(trained_pipe):
+    hint_channels = (16, 32, 96, 256)[: len(trained_pipe.vae.config.block_out_channels)]
+    network = make_controlnet(trained_pipe, settings(hint_channels=hint_channels))
+    maps = torch.bernoulli(torch.full((16, 3, 64, 64), 0.1), generator=torch.Generator().manual_seed(0))
+    embedding = network.controlnet_cond_embedding
+    before = maps.std(0).mean()
+    hidden = silu(embedding.conv_in(maps))
+    for layer in embedding.blocks:
+        hidden = silu(layer(hidden))
+    assert 0.2 * before < hidden.std(0).mean() < 5 * before
 
 
 def test_what_is_written_works_as_a_controlnet_and_the_model_is_as_it_was(trained_pipe, pictures, tmp_path):
