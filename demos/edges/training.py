@@ -19,6 +19,7 @@ SETTINGS = ControlNetSettings(
     # Half of the captions are empty, so that the outline has to say what the words do not.
     caption_dropout=0.5,
     buckets=False,
+    vae_batch_size=16,
     save_dtype="float16",
     seed=SEED,
 )

@@ -11,9 +11,9 @@ SETTINGS = training.SETTINGS.replaced(
     # The last layers draw how; what is drawn where has been decided before them.
     only=(r"up_blocks\.1\.", "conv_out"),
     learning_rate=1e-3,
-    steps=300,
+    steps=450,
     batch_size=16,
-    warmup_steps=30,
+    warmup_steps=40,
     ema=0.99,
     # Guidance subtracts what is drawn for no words, so that has to be in the style as well.
     caption_dropout=0.1,
