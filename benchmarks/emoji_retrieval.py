@@ -117,19 +117,20 @@ def ask(kind: str, data: Data, styles: Sequence[str], count: int) -> Asked:
             for picture, name in zip(part.pictures, unseen, strict=True)
         ]
     if kind == "distant pair":
-        near = {
-            (MAKERS.get(picture.style, picture.style), picture.base)
-            for picture in data.pictures
-            if picture.split == "train"
-        }
+        near = {maker_and_concept(picture) for picture in data.pictures if picture.split == "train"}
         prompts = [
-            "" if (MAKERS.get(picture.style, picture.style), picture.base) in near else prompt
+            "" if maker_and_concept(picture) in near else prompt
             for picture, prompt in zip(part.pictures, prompts, strict=True)
         ]
     usable = [i for i, prompt in enumerate(prompts) if prompt]
     chosen = sorted(random.permutation(usable)[:count])
     taken = part.take(chosen)
     return Asked(kind, tuple(prompts[i] for i in chosen), tuple(taken.pictures), on_background(taken.pixels))
+
+
+def maker_and_concept(picture: Picture) -> tuple[str, str]:
+    """The same for drawings that resemble each other."""
+    return MAKERS.get(picture.style, picture.style), picture.base
 
 
 def couples(data: Data, styles: Sequence[str], count: int) -> Asked:

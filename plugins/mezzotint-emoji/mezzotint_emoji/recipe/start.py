@@ -6,8 +6,9 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from . import train_decoder, train_unet
+from .data import load_tokenizer
 from .encoder import read_encoder, save_encoder
-from .errors import RecipeError, need
+from .errors import RecipeError
 from .export import MODEL
 from .networks import Decoder, Denoiser
 from .trainer import Training
@@ -29,11 +30,8 @@ def start_from(work: Path, model: Path = MODEL) -> None:
         )
     if not (model / "model_index.json").is_file():
         raise RecipeError(f"{model} is no folder of a diffusers pipeline")
-    need(work / "tokenizer", "data")
-    tokenizers = [
-        CLIPTokenizer.from_pretrained(folder) for folder in (model / "tokenizer", work / "tokenizer")
-    ]
-    if tokenizers[0].get_vocab() != tokenizers[1].get_vocab():
+    tokens = CLIPTokenizer.from_pretrained(model / "tokenizer").get_vocab()
+    if load_tokenizer(work).get_vocab() != tokens:
         raise RecipeError(f"the tokens of {model} are not those of {work}: another version of the data")
     vae = AutoencoderKL.from_pretrained(model / "vae")
     unet = UNet2DConditionModel.from_pretrained(model / "unet")
