@@ -1,8 +1,13 @@
-"""The embedded emoji model; the recipe that trained it is in `mezzotint_emoji.recipe`."""
+"""The embedded emoji model, and emoji in prompts; the recipe that trained it is in `mezzotint_emoji.recipe`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from mezzotint import ModelSpec, RunDefaults, hookimpl
+from mezzotint import Extension, ModelSpec, RunDefaults, hookimpl
+
+from .names import EmojiNames
+
+__all__ = ["COUPLES", "MODEL", "EmojiNames"]
 
 MODEL = Path(__file__).parent / "model"
 COUPLES = Path(__file__).parent / "couples.json"
@@ -26,3 +31,9 @@ def models() -> list[ModelSpec]:
             ),
         )
     ]
+
+
+@hookimpl
+def extensions() -> Sequence[type[Extension]]:
+    """Emoji in prompts."""
+    return [EmojiNames]
