@@ -150,7 +150,7 @@ def test_the_edge_network_is_trained_on_outlines_and_measured_on_unseen_ones(dem
     assert len(captions) == len(halves["train"]) * (1 + edge_pictures.PLACED)
     assert not any(label in caption for caption in captions for label in halves["pair"] if len(label) > 1)
     said = json.loads((demo.folder / "edges.json").read_text())
-    assert said["figures"]["edge F1, with control"]["count"] == demo.count
+    assert said["figures"]["edge F1, moved, with control"]["count"] == demo.count
     assert Image.open(demo.folder / "edges.png").width > 3 * 32
     assert not before.diff(fingerprint(demo.pipe))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from mezzotint import Pipeline
 from mezzotint_controlnet.preprocess import parse_preprocessor, preprocess
 from mezzotint_emoji.recipe.captions import STYLE_PHRASES, full_caption
@@ -27,10 +28,12 @@ SEED = 4
 
 @dataclass(frozen=True)
 class Asked:
-    """Held-out pairs of concept and style, each drawing placed at random; prompts say nothing of the place."""
+    """Held-out pairs of concept and style; prompts say nothing of the place."""
 
     pictures: Sequence[Picture]
     prompts: Sequence[str]
+    drawings: Sequence[np.ndarray]
+    """What the outlines are of, (64, 64, 3) each."""
     outlines: Sequence[np.ndarray]
     """(64, 64, 3) each, 0 and 255."""
 
@@ -51,16 +54,20 @@ def write_pictures(emoji: Emoji, folder: Path) -> Path:
     return folder
 
 
-def held_out(emoji: Emoji, pipe: Pipeline, count: int) -> Asked:
-    """`count` pairs, or as many as there are."""
+def held_out(emoji: Emoji, pipe: Pipeline, count: int, *, moved: bool) -> Asked:
+    """`count` pairs, or as many as there are; as they are drawn, or moved to a random place in a random size."""
     data = emoji.data.where(lambda picture: picture.split == "pair" and picture.style in STYLE_PHRASES)
     random = np.random.default_rng(11)
     composer = Composer(data.pictures, data.pixels)
     chosen = sorted(random.permutation(len(data.pictures))[:count].tolist())
     pictures = [data.pictures[index] for index in chosen]
-    placed = [composer.pixels_of(composer.one(index, random)) for index in chosen]
+    example = composer.one if moved else composer.plain
+    placed = [composer.pixels_of(example(index, random)) for index in chosen]
     return Asked(
-        pictures, [full_caption(picture) for picture in pictures], [outline(pipe, each) for each in placed]
+        pictures,
+        [full_caption(picture) for picture in pictures],
+        placed,
+        [outline(pipe, each) for each in placed],
     )
 
 
@@ -68,6 +75,13 @@ def outline(pipe: Pipeline, pixels: np.ndarray) -> np.ndarray:
     """What the network is trained on, (height, width, 3) of 0 and 255."""
     name, options = parse_preprocessor(OUTLINES)
     return np.asarray(preprocess(pipe.registry, name, Image.fromarray(pixels), options).convert("RGB"))
+
+
+def through_vae(pipe: Pipeline, drawings: Sequence[np.ndarray]) -> np.ndarray:
+    """What is left of them in latents, (n, height, width, 3)."""
+    pixels = torch.from_numpy(np.stack(drawings)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    chance = [torch.Generator().manual_seed(k) for k in range(len(drawings))]
+    return np.stack([np.asarray(image.convert("RGB")) for image in pipe.decode(pipe.encode(pixels, chance))])
 
 
 def edge_f1(asked: np.ndarray, drawn: np.ndarray, within: int) -> float:

@@ -8,7 +8,7 @@ from .pictures import OUTLINES, SEED
 
 SETTINGS = ControlNetSettings(
     preprocess=OUTLINES,
-    steps=2000,
+    steps=4000,
     batch_size=16,
     learning_rate=1e-3,
     schedule="cosine",
