@@ -8,10 +8,8 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from mezzotint import MezzotintError
 from mezzotint_emoji.recipe.captions import label_of
 from mezzotint_emoji.recipe.data import Data, load
-from mezzotint_emoji.recipe.errors import RecipeError
 from mezzotint_emoji.recipe.manifest import Picture
 from mezzotint_emoji.recipe.scorer import Judge
 from torch import Tensor
@@ -30,12 +28,9 @@ class Emoji:
         """Every drawing that the base model can be asked for, held out or not.
 
         Raises:
-            MezzotintError: the recipe's drawings are not there.
+            RecipeError: the recipe's drawings are not there.
         """
-        try:
-            return load(self.work)
-        except RecipeError as error:
-            raise MezzotintError(str(error)) from None
+        return load(self.work)
 
     @cached_property
     def concepts(self) -> dict[str, Picture]:
@@ -47,12 +42,9 @@ class Emoji:
         """The scorer: pictures and captions as unit vectors of one space.
 
         Raises:
-            MezzotintError: it is not trained yet.
+            RecipeError: it is not trained yet.
         """
-        try:
-            return Judge(self.work)
-        except RecipeError as error:
-            raise MezzotintError(str(error)) from None
+        return Judge(self.work)
 
     def finds_name(self, pixels: np.ndarray, labels: Sequence[str]) -> np.ndarray:
         """R@5 names: for each picture (n, 64, 64, 3), whether its label is among the nearest of all labels, (n,) bool."""

@@ -9,9 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from mezzotint import MezzotintError
 from mezzotint_emoji.recipe.captions import STYLE_PHRASES, label_of, with_article
-from mezzotint_emoji.recipe.errors import RecipeError
 from mezzotint_emoji.recipe.manifest import Picture, code_points
 from mezzotint_emoji.recipe.render import on_background, render
 from mezzotint_emoji.recipe.sources import Source, fetch
@@ -49,12 +47,9 @@ class Twemoji:
         """In an order that says nothing about what they show.
 
         Raises:
-            MezzotintError: the package cannot be fetched, or is not the one of the pin.
+            RecipeError: the package cannot be fetched, or is not the one of the pin.
         """
-        try:
-            package = fetch(TWEMOJI, self.packages)
-        except RecipeError as error:
-            raise MezzotintError(str(error)) from None
+        package = fetch(TWEMOJI, self.packages)
         icons = {
             code_points(key): icon for key, icon in json.loads((package / "chars.json").read_text()).items()
         }

@@ -3,9 +3,8 @@
 from pathlib import Path
 
 import click
+from mezzotint import MezzotintError
 from platformdirs import user_cache_path
-
-from .errors import RecipeError
 
 working_folder = click.option(
     "--work",
@@ -22,7 +21,7 @@ class Stages(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
-        except RecipeError as error:
+        except MezzotintError as error:
             raise click.ClickException(str(error)) from None
 
 

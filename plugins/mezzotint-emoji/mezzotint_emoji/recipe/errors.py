@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+from mezzotint import MezzotintError
 
-class RecipeError(Exception):
+
+class RecipeError(MezzotintError):
     """A stage cannot run; the message says what to do."""
 
 
