@@ -55,6 +55,8 @@ _WHERE = {
     "shadowed": "unet.attach",
     "solver": "scheduling",
     "spacing": "scheduling",
+    "weight_sample": "unet.weight_state",
+    "weight_state": "unet.weight_state",
 }
 
 __all__ = ["__version__", *sorted(_WHERE)]
@@ -98,6 +100,8 @@ if TYPE_CHECKING:
     from .scheduling import spacing as spacing
     from .unet.attach import shadowed as shadowed
     from .unet.attention import AttentionTokens as AttentionTokens
+    from .unet.weight_state import weight_sample as weight_sample
+    from .unet.weight_state import weight_state as weight_state
 
 
 __getattr__ = lazy_names(__name__, _WHERE)

@@ -45,7 +45,9 @@ class Extension(BaseModel):
         PluginError: a hook method has no such hook point, or an argument that the hook point lacks.
     """
 
-    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(
+        defer_build=True, frozen=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False
+    )
 
     extension_name: ClassVar[str] = ""
     conflicts: ClassVar[tuple[str, ...]] = ()

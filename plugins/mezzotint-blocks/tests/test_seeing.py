@@ -120,7 +120,7 @@ def test_an_overlay_is_brightest_where_the_map_is_highest():
 
 
 def test_a_word_that_the_prompt_lacks_is_refused_before_the_first_step(pipe):
-    with pytest.raises(RequestError, match="the prompt 'a cat' has no word 'dog'; it has a, cat"):
+    with pytest.raises(RequestError, match="the prompt 'a cat' has no word 'dog'; there are a, cat"):
         pipe("a cat", use=[AttentionMaps(words=["dog"])], **RUN)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from mezzotint.errors import RequestError
-from mezzotint_blocks.seeing.words import tokens_of_words
+from mezzotint_blocks.seeing.words import refuse_missing, tokens_of_words
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +50,15 @@ def test_a_word_in_two_places_has_the_tokens_of_both(tokenizer):
 
 
 def test_a_word_inside_another_is_not_found(tokenizer):
-    with pytest.raises(RequestError, match="has no word 'cat'; it has cats"):
-        tokens_of_words(tokenizer, "cats", ["cat"])
+    assert tokens_of_words(tokenizer, "cats", ["cat"]) == {}
+    with pytest.raises(RequestError, match="the prompt 'cats' has no word 'cat'; there are cats"):
+        refuse_missing(["cat"], ["cats"])
+
+
+def test_of_several_prompts_one_has_to_have_the_word():
+    refuse_missing(["cat", "dog"], ["a cat", "a dog"])
+    with pytest.raises(RequestError, match="the prompts have no word 'owl'; there are a, cat, dog"):
+        refuse_missing(["cat", "owl"], ["a cat", "a dog"])
 
 
 def test_unremarkable_words_count_where_there_is_nothing_else(tokenizer):

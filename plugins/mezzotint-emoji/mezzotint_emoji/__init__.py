@@ -1,4 +1,4 @@
-"""The embedded emoji model, and emoji in prompts; the recipe that trained it is in `mezzotint_emoji.recipe`."""
+"""The embedded emoji model, its edge ControlNet, and emoji in prompts; the recipe that trained it is in `mezzotint_emoji.recipe`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,16 +7,18 @@ from mezzotint import Extension, ModelSpec, RunDefaults, hookimpl
 
 from .names import EmojiNames
 
-__all__ = ["COUPLES", "MODEL", "EmojiNames"]
+__all__ = ["COUPLES", "EDGES", "MODEL", "EmojiNames"]
 
 MODEL = Path(__file__).parent / "model"
+EDGES = Path(__file__).parent / "edges"
+"""A ControlNet of the model; `python -m demos.edges` in the repository trained it."""
 COUPLES = Path(__file__).parent / "couples.json"
 """Prompts of two things with the box of each, for tests of composition and of attention; see `recipe.couples`."""
 
 
 @hookimpl
 def models() -> list[ModelSpec]:
-    """The model `emoji`: 64 px pictures in five drawing styles."""
+    """`emoji`: 64 px pictures in five drawing styles; `emoji-edges`: they follow an outline."""
     return [
         ModelSpec(
             name="emoji",
@@ -29,7 +31,14 @@ def models() -> list[ModelSpec]:
                 "flat icon of a red apple",
                 "cartoon emoji of a cat face",
             ),
-        )
+        ),
+        ModelSpec(
+            name="emoji-edges",
+            path=EDGES,
+            description="the model emoji follows an outline: white edges on black, as the preprocessor canny draws them",
+            licence="Apache-2.0; art under MIT and Apache-2.0, see NOTICE",
+            kind="controlnet",
+        ),
     ]
 
 

@@ -136,7 +136,7 @@ class AdaptedLayer:
             self._base[name] = parameter.data
             # empty_like keeps the memory format; the sum is rounded once.
             self._merged[name] = torch.empty_like(parameter.data).copy_(parameter.data.float() + change)
-            parameter.data = self._merged[name]
+            _exchange(parameter, self._merged[name])
         if beside or self.rank:
             self._stand_beside(beside)
         else:
@@ -232,7 +232,7 @@ class AdaptedLayer:
 
     def _put_base_back(self) -> None:
         for name, base in self._base.items():
-            getattr(self.module, name).data = base
+            _exchange(getattr(self.module, name), base)
         self._base.clear()
         self._merged.clear()
 
@@ -260,3 +260,9 @@ class AdaptedLayer:
                 change = change * part.multiplier
                 total = change if total is None else total + change
         return total
+
+
+def _exchange(parameter: Tensor, data: Tensor) -> None:
+    """Other data for a parameter, and let it count as written: new storage may lie where freed one lay."""
+    parameter.data = data
+    increment_version(parameter)

@@ -7,13 +7,18 @@ from collections.abc import Hashable
 from typing import Any
 
 import torch
+from mezzotint import weight_sample, weight_state
 from torch import Tensor
 
 
 def weights_touched(unet: Any) -> Hashable:
     """Changes whenever a weight is written, exchanged or moved, or the scale of an adapter is set."""
-    tensors = tuple((id(t), t._version, t.data_ptr()) for t in _tensors(unet))
-    return tensors, adapters(unet)
+    return weight_state(*_tensors(unet)), adapters(unet)
+
+
+def sampled(unet: Any) -> Hashable:
+    """A glance at the content of all weights, for once a run: sees what was written through `.data`."""
+    return weight_sample(*_tensors(unet))
 
 
 def content(unet: Any) -> str:

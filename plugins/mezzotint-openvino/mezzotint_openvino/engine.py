@@ -12,7 +12,7 @@ from mezzotint.errors import PlanError
 from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
-from .content import content, weights_touched
+from .content import content, sampled, weights_touched
 from .conversion import Converted, Flat, convert
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ INSIDE = (
     "cross_attention_tokens",
 )
 """Hook points inside of the U-Net."""
+KEPT = 3
+"""Weights of which conversions are kept: the model's own, and a LoRA's or two."""
 
 
 def require_openvino() -> None:
@@ -48,10 +50,12 @@ def require_openvino() -> None:
 class Engine:
     """What one pipeline has converted, and what the run that is under way does."""
 
-    converted: dict[Hashable, Converted] = field(default_factory=dict)
-    """By content of the weights, shapes, types and precision."""
-    digest: tuple[Hashable, str] | None = None
-    """The weights' state when their content was last read, and the content."""
+    converted: dict[str, dict[Hashable, Converted]] = field(default_factory=dict)
+    """By content of the weights, the one used last at the end; then by shapes, types and precision."""
+    digest: tuple[Hashable, Hashable, str] | None = None
+    """The weights' state and sample when their content was last read, and the content."""
+    wraps: bool = False
+    """Whether the forward that it stands in for is another extension's, which a conversion would freeze."""
     run: Callable[[], Run | None] = lambda: None
     """The run that is under way. A weak reference: one that was interrupted is not kept alive."""
     because: str = ""
@@ -68,7 +72,9 @@ class Engine:
             return
         self.run, self.of_run = weakref.ref(run), ""
         self.calls = self.torch_calls = self.conversions = 0
-        self.because = _needed_inside(run, extension)
+        if self.digest is not None and self.digest[1] != sampled(run.pipe.unet):
+            self.digest = None
+        self.because = _needed_inside(run, extension, self.wraps)
         if run.pipe.device.type != "cpu":
             self.because = f"the model is on {run.pipe.device}; load it with device='cpu'"
         if self.because:
@@ -77,10 +83,11 @@ class Engine:
     def forward(self, unet: Any, precision: str) -> Callable[..., tuple[Tensor]]:
         """The forward that stands in for the U-Net's own."""
         original = unet.forward
+        self.wraps = "forward" in vars(unet)
 
         def unet_forward(*args: Any, **kwargs: Any) -> tuple[Tensor]:
-            key = None if self.because else self._weights(unet)
-            if key is None:
+            weights = None if self.because else self._weights(unet)
+            if weights is None:
                 self.torch_calls += 1
                 answer: tuple[Tensor] = original(*args, **kwargs)
                 return answer
@@ -88,25 +95,34 @@ class Engine:
             held = [each for each in values if isinstance(each, Tensor)]
             form = tuple((tuple(t.shape), t.dtype) for t in held)
             constants = tuple(repr(each) for each in values if not isinstance(each, Tensor))
-            key = (key, str(spec), constants, form, precision)
-            if key not in self.converted:
+            key = (str(spec), constants, form, precision)
+            converted = self._of_weights(weights)
+            if key not in converted:
                 self.conversions += 1
-                self.converted[key] = convert(Flat(unet, original, values, spec), held, precision)
+                converted[key] = convert(Flat(unet, original, values, spec), held, precision)
             self.calls += 1
-            return (self.converted[key](held),)
+            return (converted[key](held),)
 
         return unet_forward
+
+    def _of_weights(self, content: str) -> dict[Hashable, Converted]:
+        """What is converted of these weights; what has been used least lately goes, as each is a whole model."""
+        if content in self.converted:
+            self.converted[content] = self.converted.pop(content)
+        elif len(self.converted) == KEPT:
+            del self.converted[next(iter(self.converted))]
+        return self.converted.setdefault(content, {})
 
     def _weights(self, unet: Any) -> str | None:
         """The weights' content, or `None` if it has changed since the run began."""
         touched = weights_touched(unet)
         if self.digest is None or self.digest[0] != touched:
-            self.digest = (touched, content(unet))
-        if self.of_run and self.of_run != self.digest[1]:
+            self.digest = (touched, sampled(unet), content(unet))
+        if self.of_run and self.of_run != self.digest[2]:
             self.because = "an extension changes the weights during the run"
             logger.warning("openvino: the U-Net goes on in torch, because %s", self.because)
             return None
-        self.of_run = self.digest[1]
+        self.of_run = self.digest[2]
         return self.of_run
 
     def outputs(self) -> dict[str, Any]:
@@ -119,17 +135,24 @@ class Engine:
         }
 
 
-def _needed_inside(run: Run, extension: Extension) -> str:
-    """Which extensions of the run need the blocks, as a clause; empty if none does."""
+def _needed_inside(run: Run, extension: Extension, wraps: bool) -> str:
+    """Which extensions of the run need the U-Net in torch, as a clause; empty if none does.
+
+    Args:
+        wraps: whether one of them put another forward on the U-Net before.
+    """
     needs: dict[str, list[str]] = {}
     for point in INSIDE:
         for entry in run.plan.points.get(point, ()):
             needs.setdefault(entry.label, []).append(point)
-    if _changed_inside(run.pipe.unet):
+    changed = wraps or _changed_inside(run.pipe.unet)
+    if changed:
         for entry in run.plan.points.get("patch_unet", ()):
             if entry.use.extension is not extension and entry.label not in needs:
                 needs[entry.label] = ["patch_unet"]
     clauses = [f"{label} needs its inside ({', '.join(points)})" for label, points in needs.items()]
+    if changed and not clauses:
+        return "a forward or a hook in it is not its own"
     return " and ".join(clauses)
 
 

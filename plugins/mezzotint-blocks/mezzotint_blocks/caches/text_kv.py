@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mezzotint import Extension, hookimpl, shadowed
+from mezzotint import Extension, hookimpl, shadowed, weight_state
 
 if TYPE_CHECKING:
     from mezzotint import Pipeline, Run
@@ -47,11 +47,16 @@ class TextKV(Extension, name="text-kv"):
             yield
 
     @hookimpl
+    def timesteps(self, run: Run) -> None:
+        """Count from here, whatever a run that was interrupted left."""
+        counts = _counts(run.pipe)
+        counts.computed = counts.reused = 0
+
+    @hookimpl
     def latents(self, run: Run) -> None:
         """Say what was saved."""
         counts = _counts(run.pipe)
         run.publish(self, projections_run=counts.computed, projections_reused=counts.reused)
-        counts.computed = counts.reused = 0
 
 
 def _counts(pipe: Pipeline) -> Projections:
@@ -96,8 +101,7 @@ def projection_state(projection: Any, hidden_states: Tensor) -> Hashable | None:
 
     if torch.is_grad_enabled() or hidden_states.is_inference() or projection.training:
         return None
-    tensors = [(id(t), t._version, t.data_ptr(), t.dtype) for t in projection.parameters()]
-    return (hidden_states._version, tuple(tensors), _adapters(projection))
+    return (hidden_states._version, weight_state(*projection.parameters()), _adapters(projection))
 
 
 def _adapters(projection: Any) -> Hashable:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from mezzotint import ClassifierFreeGuidance, Extension, Field, Guidance, Run, hookimpl
+from mezzotint.errors import RequestError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,7 +24,15 @@ class CFGZero(Extension, name="cfg-zero"):
 
     @hookimpl
     def guidance(self, run: Run) -> Guidance:
-        """At the scale of the call."""
+        """At the scale of the call.
+
+        Raises:
+            RequestError: every step would predict zero.
+        """
+        if self.zero_init and self.zero_init >= run.request.steps:
+            raise RequestError(
+                f"cfg-zero: zero_init={self.zero_init} leaves none of {run.request.steps} steps; lower it"
+            )
         return FittedGuidance(run.request.guidance, self.zero_init)
 
 

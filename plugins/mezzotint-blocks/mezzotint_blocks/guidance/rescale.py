@@ -31,5 +31,7 @@ class CFGRescale(Extension, name="cfg-rescale"):
 def rescale(guided: Tensor, positive: Tensor, amount: float) -> Tensor:
     """`φ σ_pos/σ_cfg x_cfg + (1 - φ) x_cfg` for predictions (n, c, h, w)."""
     dims = list(range(1, positive.ndim))
-    rescaled = guided * (positive.std(dim=dims, keepdim=True) / guided.std(dim=dims, keepdim=True))
+    spread = guided.std(dim=dims, keepdim=True)
+    # What has no contrast, as a step that CFG-Zero leaves out, is left without.
+    rescaled = guided * (positive.std(dim=dims, keepdim=True) / spread.where(spread > 0, 1))
     return amount * rescaled + (1 - amount) * guided

@@ -12,7 +12,7 @@ from mezzotint.errors import PlanError, RequestError
 from ..attention_grid import attention_grid
 from ..several import Several
 from ..steps import End, Start, within
-from .words import tokens_of_words
+from .words import refuse_missing, tokens_of_words
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -100,6 +100,7 @@ class MapSums:
                 f"attention-maps finds words with the model's own tokenizer, and {others[0].label} "
                 f"({others[0].owner}) encodes the prompt; use one of them"
             )
+        refuse_missing(options.words, run.request.prompts)
         tokenizer, found, selections = run.pipe.tokenizer, [], []
         for prompt in run.request.prompts:
             positions = tokens_of_words(tokenizer, prompt, options.words)
@@ -129,7 +130,16 @@ class MapSums:
         self.places += h * w
 
     def means(self, apart: float) -> list[Mapping[str, Tensor]]:
-        """For each image, word → (h, w) on the CPU, without `apart` of the other words' mean."""
+        """For each image, word → (h, w) on the CPU, without `apart` of the other words' mean.
+
+        Raises:
+            RequestError: no layer that counts ran at any step that counts.
+        """
+        if not self.places:
+            raise RequestError(
+                "attention-maps: no layer that counts ran between start and end, as a cache left it out at each of "
+                "those steps; name other layers, widen them, or leave the cache out"
+            )
         per_prompt = len(self.sums) // len(self.words)
         return [
             dict(zip(self.words[k // per_prompt], told_apart(total / self.places, apart).cpu(), strict=True))

@@ -32,7 +32,7 @@ class BlockNorms(Extension, name="block-norms"):
         import torch
 
         names = [pass_.name for pass_ in run.passes]
-        values = hidden_states.float().view(len(names), -1)
+        values = hidden_states.float().reshape(len(names), -1)
         numbers = torch.stack([values.square().mean(1).sqrt(), values.mean(1), values.abs().amax(1)])
         step = run.step
         run.state(self, list).append((step.index, float(step.timestep), block.name, names, numbers))  # type: ignore[union-attr]

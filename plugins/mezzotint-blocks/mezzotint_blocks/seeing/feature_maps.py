@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from mezzotint import Block, Extension, Field, Run, hookimpl
+from mezzotint.errors import RequestError
 
 from ..several import Several
 
@@ -30,6 +31,14 @@ class FeatureMaps(Extension, name="feature-maps"):
     steps: tuple[int, ...] = Field(
         (), description="numbers of steps, from 0; default: first, middle and last"
     )
+
+    @hookimpl
+    def step_begin(self, run: Run) -> None:
+        """Refuse at the first step those that do not come."""
+        last = run.step.count - 1  # type: ignore[union-attr]
+        beyond = [step for step in self.steps if not 0 <= step <= last]
+        if beyond:
+            raise RequestError(f"feature-maps: there is no step {beyond[0]}; the steps are 0 to {last}")
 
     @hookimpl(at=lambda self: self.blocks)
     def unet_block_output(self, block: Block, hidden_states: Tensor, run: Run) -> None:

@@ -48,12 +48,14 @@ def tokens_of_words(tokenizer: Any, prompt: str, words: Sequence[str] = ()) -> M
     Args:
         tokenizer: one that gives offsets (a `CLIPTokenizer`).
         words: words or phrases of the prompt, whatever their case; default: all but the unremarkable ones. One that
-            is there several times gets the tokens of all its places.
+            is there several times gets the tokens of all its places, one that is not there is left out.
 
     Raises:
-        RequestError: a word is not in the prompt, or so far behind that the text encoder does not read it.
+        RequestError: a word is so far behind that the text encoder does not read it.
     """
-    spans = {word: _find(word, prompt) for word in words} if words else _remarkable(prompt)
+    spans = {word: find_word(word, prompt) for word in words} if words else _remarkable(prompt)
+    if words:
+        spans = {word: places for word, places in spans.items() if places}
     encoded = tokenizer(
         prompt, truncation=True, max_length=tokenizer.model_max_length, return_offsets_mapping=True
     )
@@ -74,15 +76,23 @@ def tokens_of_words(tokenizer: Any, prompt: str, words: Sequence[str] = ()) -> M
     return found
 
 
-def _find(word: str, prompt: str) -> list[tuple[int, int]]:
+def find_word(word: str, prompt: str) -> list[tuple[int, int]]:
+    """Where a word or phrase stands in a prompt, (first character, behind the last) each."""
     # \b would not end a word that ends in a sign.
-    places = [
-        match.span() for match in re.finditer(rf"(?<!\w){re.escape(word)}(?!\w)", prompt, re.IGNORECASE)
-    ]
-    if not places:
-        there = ", ".join(dict.fromkeys(match[0] for match in _WORD.finditer(prompt)))
-        raise RequestError(f"attention-maps: the prompt {prompt!r} has no word {word!r}; it has {there}")
-    return places
+    return [match.span() for match in re.finditer(rf"(?<!\w){re.escape(word)}(?!\w)", prompt, re.IGNORECASE)]
+
+
+def refuse_missing(words: Sequence[str], prompts: Sequence[str]) -> None:
+    """A word has to be in one of the prompts at least.
+
+    Raises:
+        RequestError: one is in none.
+    """
+    for word in words:
+        if not any(find_word(word, prompt) for prompt in prompts):
+            there = ", ".join(dict.fromkeys(match[0] for match in _WORD.finditer(" ".join(prompts))))
+            asked = f"prompt {prompts[0]!r} has" if len(prompts) == 1 else "prompts have"
+            raise RequestError(f"attention-maps: the {asked} no word {word!r}; there are {there}")
 
 
 def _remarkable(prompt: str) -> dict[str, list[tuple[int, int]]]:

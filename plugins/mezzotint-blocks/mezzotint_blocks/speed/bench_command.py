@@ -57,7 +57,7 @@ def command(
     machine = this_machine(pipe.device)
     chosen = list(candidates(pipe.registry, machine, compile_blocks=compile_blocks, only=names))
     options = {"steps": steps, "n": n, "seed": seed}
-    total = sum(3 + 2 * rounds for each in chosen if not each.skipped)
+    total = sum(4 + 2 * rounds for each in chosen if not each.skipped)
     found = []
     with _progress(total) as (say, ran):
         for candidate in chosen:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from mezzotint import Extension, hookimpl, shadowed
 
+from .untouched import has_foreign_forward
+
 if TYPE_CHECKING:
     from mezzotint import Pipeline
     from torch import Tensor, dtype
@@ -35,19 +37,25 @@ class BFloat16(Extension, name="bf16", conflicts=("openvino",)):
         try:
             for weight in weights:
                 weight.data = weight.data.to(torch.bfloat16)
-            with shadowed(unet, _converting(unet.forward, torch.bfloat16, outside)):
+            with shadowed(unet, Converting(unet, torch.bfloat16, outside)):
                 yield
         finally:
             for weight, data in zip(weights, before, strict=True):
                 weight.data = data
 
 
-def _converting(forward: Any, inside: dtype, outside: dtype) -> Any:
-    def unet_forward(*args: Any, **kwargs: Any) -> tuple[Tensor]:
-        args, kwargs = converted((args, kwargs), inside)
-        return converted(tuple(forward(*args, **kwargs)), outside)
+class Converting:
+    """The forward of a U-Net that computes in another dtype than those around it."""
 
-    return unet_forward
+    def __init__(self, unet: Any, inside: dtype, outside: dtype) -> None:
+        self.is_pure = not has_foreign_forward(unet)
+        self._forward = unet.forward
+        self._inside, self._outside = inside, outside
+
+    def __call__(self, *args: Any, **kwargs: Any) -> tuple[Tensor]:
+        """The sample, as a tuple."""
+        args, kwargs = converted((args, kwargs), self._inside)
+        return converted(tuple(self._forward(*args, **kwargs)), self._outside)
 
 
 def converted(value: Any, to: dtype) -> Any:

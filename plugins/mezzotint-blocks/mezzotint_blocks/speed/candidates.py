@@ -69,9 +69,12 @@ def candidates(
     """All that there is here, those that cannot run here with the reason.
 
     Args:
-        only: names of extensions; others are left out.
+        only: names of extensions; others are left out. One that is not known here, such as another plugin's, is taken
+            with its defaults.
     """
     singles = [((spec,), True) for spec in EXACT] + [((spec,), False) for spec in APPROXIMATE]
+    known = {name for (spec,), _ in singles for name, _ in (spec,)}
+    singles += [(((name, {}),), False) for name in dict.fromkeys(only) if name not in known]
     for specs, exact in [*singles, *((pair, False) for pair in PAIRS)]:
         names = [name for name, _ in specs]
         if only and not set(names) <= set(only):

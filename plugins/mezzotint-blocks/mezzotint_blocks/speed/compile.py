@@ -38,11 +38,14 @@ class Compile(Extension, name="compile", conflicts=("openvino", "packed-weights"
             yield
 
     @hookimpl
+    def timesteps(self, run: Run) -> None:
+        """Count from here, whatever a run that was interrupted left."""
+        _regions(run.pipe).start_count()
+
+    @hookimpl
     def latents(self, run: Run) -> None:
         """Say how much was compiled, in this run and before."""
-        regions = _regions(run.pipe)
-        run.publish(self, **regions.outputs())
-        regions.start_count()
+        run.publish(self, **_regions(run.pipe).outputs())
 
 
 def _regions(pipe: Pipeline) -> Regions:

@@ -75,9 +75,11 @@ class Fast(Extension, name="fast", conflicts=(*PARTS, "openvino")):
         return choose(this_machine(pipe.device), exact=self.exact, compile_blocks=self.compile, small=small)
 
     @hookimpl
-    def step_begin(self, run: Run) -> None:
+    def timesteps(self, run: Run) -> None:
         """What the parts do at the start of a run."""
-        RecordedUNet().step_begin(run)
+        for part in self.choose(run.pipe).parts:
+            if isinstance(part, RecordedUNet | PackedWeights | FusedQKV):
+                part.begin_run(run.pipe)
 
     @hookimpl
     def latents(self, run: Run) -> None:

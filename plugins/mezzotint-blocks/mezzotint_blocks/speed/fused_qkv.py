@@ -10,8 +10,13 @@ from typing import TYPE_CHECKING, Any
 from mezzotint import Extension, hookimpl, shadowed
 
 if TYPE_CHECKING:
-    from mezzotint import Pipeline
+    from mezzotint import Pipeline, Run
     from torch import Tensor
+
+    from .derived import DerivedStore
+
+    Weights = tuple[Tensor, Tensor | None]
+    """(q + k + v, dim) and (q + k + v)."""
 
 
 class FusedQKV(Extension, name="fused-qkv", conflicts=("openvino",)):
@@ -28,9 +33,9 @@ class FusedQKV(Extension, name="fused-qkv", conflicts=("openvino",)):
         """Let the three projections of every self-attention layer share their work."""
         import torch
 
-        from .weight_state import is_plain
+        from .untouched import is_plain
 
-        store = pipe.resource("fused qkv", dict)
+        store = _store(pipe)
         with ExitStack() as stack:
             for path, layer in unet.named_modules():
                 if not path.endswith("attn1") or not hasattr(layer, "to_q"):
@@ -41,6 +46,21 @@ class FusedQKV(Extension, name="fused-qkv", conflicts=("openvino",)):
                     for position, each in enumerate(projections):
                         stack.enter_context(shadowed(each, fused.part(position)))
             yield
+
+    @hookimpl
+    def timesteps(self, run: Run) -> None:
+        """See whether weights were written between runs."""
+        self.begin_run(run.pipe)
+
+    def begin_run(self, pipe: Pipeline) -> None:
+        """What `timesteps` does, for those who use it as a part."""
+        _store(pipe).begin_run()
+
+
+def _store(pipe: Pipeline) -> DerivedStore[Weights]:
+    from .derived import DerivedStore
+
+    return pipe.resource("fused qkv", DerivedStore)
 
 
 def _alike(q: Any, k: Any, v: Any) -> bool:
@@ -54,8 +74,8 @@ class Fused:
     """Three projections of one input. The first that is asked computes all of them."""
 
     projections: tuple[Any, Any, Any]
-    store: dict[Any, tuple[Any, Tensor, Tensor | None]]
-    """By the first projection: state of the weights, weights (q + k + v, dim), bias."""
+    store: DerivedStore[Weights]
+    """By the first projection."""
     waiting: tuple[Tensor, tuple[Tensor, ...]] | None = field(default=None)
     """The input and what is computed from it, until the last projection has asked."""
 
@@ -86,17 +106,14 @@ class Fused:
         parts = [each.out_features for each in self.projections]
         return linear(hidden_states, weight, bias).split(parts, dim=-1)
 
-    def _weights(self) -> tuple[Tensor, Tensor | None]:
+    def _weights(self) -> Weights:
+        weights = [w for each in self.projections for w in (each.weight, each.bias)]
+        return self.store.of(self.projections[0], weights, self._stacked)
+
+    def _stacked(self) -> Weights:
         import torch
 
-        from .weight_state import weight_state
-
-        state = weight_state(*(w for each in self.projections for w in (each.weight, each.bias)))
-        known = self.store.get(self.projections[0])
-        if known is None or known[0] != state:
-            bias = None
-            if self.projections[0].bias is not None:
-                bias = torch.cat([each.bias.detach() for each in self.projections])
-            weight = torch.cat([each.weight.detach() for each in self.projections])
-            known = self.store[self.projections[0]] = (state, weight, bias)
-        return known[1], known[2]
+        bias = None
+        if self.projections[0].bias is not None:
+            bias = torch.cat([each.bias.detach() for each in self.projections])
+        return torch.cat([each.weight.detach() for each in self.projections]), bias

@@ -43,7 +43,7 @@ class Measurement:
     first_seconds: float | None = None
     """The first run, with all that is prepared once."""
     calls_saved: float | None = None
-    """Part of the plain run's block calls (one a row) that did not happen; `None` where they cannot be counted."""
+    """Part of the plain run's block calls (one a row) that did not happen."""
     peak_mb: float | None = None
     """Most memory during a run: of the process on a CPU, of torch's allocations on a GPU."""
     psnr: float | None = None
@@ -80,8 +80,10 @@ def measure(
     fast = _Runner(pipe, prompt, options, candidate.extensions, ran)
     try:
         exact, calls = plain.counted()
+        # Apart, as what is counted is neither recorded, compiled nor converted.
+        _, own_calls = fast.counted()
         began = time.perf_counter()
-        result, own_calls = fast.counted()
+        result = fast.result()
         first = time.perf_counter() - began
         times = [
             (plain.seconds(), fast.seconds()) if turn % 2 else _swapped(fast.seconds(), plain.seconds())
@@ -91,8 +93,11 @@ def measure(
             fast.seconds()
     except MezzotintError as error:
         return Measurement(candidate.label, candidate.exact, problem=str(error))
+    except Exception as error:
+        # One that fails must not end the measuring of the others.
+        return Measurement(candidate.label, candidate.exact, problem=f"{type(error).__name__}: {error}")
     ratios = [a / b for a, b in times]
-    saved = None if own_calls == 0 else 1 - own_calls / calls
+    saved = 1 - own_calls / calls
     return Measurement(
         candidate.label,
         candidate.exact,
@@ -130,12 +135,16 @@ class _Runner:
         self.ran()
         return seconds
 
+    def result(self) -> Result:
+        """Of one run."""
+        result = self.pipe(self.prompt, use=list(self.use), **self.options)
+        self.ran()
+        return result
+
     def counted(self) -> tuple[Result, int]:
         """The result of one run, and how many rows went through the U-Net's blocks."""
         with counted_calls(self.pipe.unet) as calls:
-            result = self.pipe(self.prompt, use=list(self.use), **self.options)
-        self.ran()
-        return result, calls()
+            return self.result(), calls()
 
 
 @contextmanager

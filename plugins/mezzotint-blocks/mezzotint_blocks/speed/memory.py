@@ -7,10 +7,15 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from mezzotint import Extension, Field, hookimpl
+from mezzotint.errors import RequestError
 
 if TYPE_CHECKING:
     from mezzotint import Block, Pipeline, Run
     from torch import Tensor
+
+
+OVERLAP = 4
+"""A tile shares one part in so many with the next."""
 
 
 class AttentionSlicing(Extension, name="attention-slicing", conflicts=("openvino",)):
@@ -74,17 +79,30 @@ class VaeTiling(Extension, name="vae-tiling"):
     tiling), which shifts colours a little: approximate there. One image at a time is exact to rounding.
     """
 
-    tile: int = Field(0, ge=0, description="pixels of a tile's side; 0 is the autoencoder's own size")
+    tile: int = Field(
+        0, ge=0, description="pixels of a tile's side, a multiple of four latents; 0 is the autoencoder's own"
+    )
     one_by_one: bool = Field(True, description="decode the images of a batch one after the other")
 
     @hookimpl
     @contextmanager
     def patch_unet(self, pipe: Pipeline) -> Iterator[None]:
-        """Set diffusers' switches of the autoencoder, and set them back; a model of pixels has none."""
+        """Set diffusers' switches of the autoencoder, and set them back; a model of pixels has none.
+
+        Raises:
+            RequestError: tiles of this size do not overlap by whole latents, so the picture would get another size.
+        """
         vae: Any = pipe.vae
         if not hasattr(vae, "use_tiling"):
             yield
             return
+        unit = OVERLAP * pipe.vae_scale_factor
+        if self.tile % unit:
+            below = self.tile // unit * unit
+            raise RequestError(
+                f"vae-tiling: tile={self.tile} is no multiple of {unit} pixels, a quarter of which overlaps; take "
+                f"{f'{below} or ' if below else ''}{below + unit}"
+            )
         names = ("use_tiling", "use_slicing", "tile_sample_min_size", "tile_latent_min_size")
         before = {name: getattr(vae, name) for name in names}
         try:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from mezzotint import Pipeline, Run
     from torch import Tensor
 
+    from .derived import DerivedStore
+
 
 class PackedWeights(Extension, name="packed-weights", conflicts=("openvino", "compile")):
     """Keep the weights of convolutions in oneDNN's own layout, and what they work on channels last. CPU only.
@@ -36,35 +38,31 @@ class PackedWeights(Extension, name="packed-weights", conflicts=("openvino", "co
             yield
 
     @hookimpl
+    def timesteps(self, run: Run) -> None:
+        """See whether weights were written between runs."""
+        self.begin_run(run.pipe)
+
+    def begin_run(self, pipe: Pipeline) -> None:
+        """What `timesteps` does, for those who use it as a part."""
+        packs(pipe).begin_run()
+
+    @hookimpl
     def images(self, run: Run) -> None:
         """Say what is packed, when the decoder has run too."""
-        kept = packs(run.pipe).values()
-        run.publish(self, convolutions=len(kept), bytes=sum(pack.size for pack in kept))
+        packed = packs(run.pipe).values
+        size = sum(weights.numel() * weights.element_size() for weights in packed)
+        run.publish(self, convolutions=len(packed), bytes=size)
 
 
-@dataclass(eq=False)
-class Pack:
-    """One convolution's weights, laid out."""
-
-    state: Any
-    weights: Tensor
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return self.weights.numel() * self.weights.element_size()
-
-
-Packs = dict[Any, Pack]
-
-
-def packs(pipe: Pipeline) -> Packs:
+def packs(pipe: Pipeline) -> DerivedStore[Tensor]:
     """The pipeline's packed weights: one for each convolution, replaced when its weights change."""
-    return pipe.resource("packed weights", dict)
+    from .derived import DerivedStore
+
+    return pipe.resource("packed weights", DerivedStore)
 
 
 @contextmanager
-def packed(model: Any, store: Packs) -> Iterator[None]:
+def packed(model: Any, store: DerivedStore[Tensor]) -> Iterator[None]:
     """Run the plain convolutions of a model with packed weights.
 
     Raises:
@@ -72,7 +70,7 @@ def packed(model: Any, store: Packs) -> Iterator[None]:
     """
     import torch
 
-    from .weight_state import is_plain
+    from .untouched import is_plain
 
     weight = next(model.parameters())
     if weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():
@@ -94,7 +92,7 @@ class PackedConvolution:
     """The forward of a convolution (rows, channels, height, width), from weights that are laid out already."""
 
     convolution: Any
-    store: Packs
+    store: DerivedStore[Tensor]
     original: Callable[..., Tensor] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -121,21 +119,14 @@ class PackedConvolution:
 
     def _weights(self, like: Tensor) -> Tensor:
         """Packed for the first shape that comes; oneDNN computes with it at any other, and arranges it if it must."""
-        import torch
-
-        from .weight_state import weight_state
-
         conv = self.convolution
-        state = weight_state(conv.weight)
-        pack = self.store.get(conv)
-        if pack is None or pack.state != state:
-            weights = torch._C._nn.mkldnn_reorder_conv2d_weight(
-                conv.weight.detach().to_mkldnn(),
-                conv.padding,
-                conv.stride,
-                conv.dilation,
-                conv.groups,
-                list(like.shape),
-            )
-            pack = self.store[conv] = Pack(state, weights)
-        return pack.weights
+        return self.store.of(conv, (conv.weight,), lambda: _reordered(conv, list(like.shape)))
+
+
+def _reordered(conv: Any, shape: list[int]) -> Tensor:
+    import torch
+
+    weights: Tensor = torch._C._nn.mkldnn_reorder_conv2d_weight(
+        conv.weight.detach().to_mkldnn(), conv.padding, conv.stride, conv.dilation, conv.groups, shape
+    )
+    return weights

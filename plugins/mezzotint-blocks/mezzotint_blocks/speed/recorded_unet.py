@@ -43,10 +43,13 @@ class RecordedUNet(
             yield
 
     @hookimpl
-    def step_begin(self, run: Run) -> None:
-        """Whatever changes the inside of blocks is in place by now."""
-        if run.step is not None and run.step.index == 0:
-            _recordings(run.pipe).start()
+    def timesteps(self, run: Run) -> None:
+        """Let every block be looked at anew when it runs: whatever changes its inside is in place by then."""
+        self.begin_run(run.pipe)
+
+    def begin_run(self, pipe: Pipeline) -> None:
+        """What `timesteps` does, for those who use it as a part."""
+        _recordings(pipe).start()
 
     @hookimpl
     def latents(self, run: Run) -> None:
@@ -94,14 +97,21 @@ class Recorded:
     module: Any
     recordings: Recordings
     original: Callable[..., Any] = field(init=False)
+    is_pure: bool = field(init=False)
+    """Whether the forward that it stands in for always says the same, so that it may be recorded."""
     looked: int = -1
     """The run in which the module was looked at last."""
-    weights: Hashable = None
-    """The module's weights then; `None` if it cannot be recorded."""
+    state: Hashable = None
+    """The module's weights and settings then; `None` if it cannot be recorded."""
+    places: list[tuple[dict[str, Any], str, Any]] = field(default_factory=list)
+    """Where a parameter stood then, and which."""
     whole: bool = field(init=False)
 
     def __post_init__(self) -> None:
+        from .untouched import has_foreign_forward
+
         self.original = self.module.forward
+        self.is_pure = not has_foreign_forward(self.module)
         self.whole = type(self.module).__name__ not in BLOCKS
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -112,9 +122,9 @@ class Recorded:
         kept = self.recordings
         if kept.recording or torch.is_grad_enabled():
             return self.original(*args, **kwargs)
-        if self.looked != kept.run:
+        if self.looked != kept.run or any(of.get(name) is not weight for of, name, weight in self.places):
             self._look()
-        if self.weights is None:
+        if self.state is None:
             if not self.whole:
                 kept.count("plain_calls")
             return self.original(*args, **kwargs)
@@ -123,7 +133,7 @@ class Recorded:
         constants = tuple(None if isinstance(v, torch.Tensor) else repr(v) for v in values)
         key = (
             self.module,
-            self.weights,
+            self.state,
             tuple(kwargs),
             constants,
             tuple((t.shape, t.dtype) for t in tensors),
@@ -136,12 +146,18 @@ class Recorded:
         return (output,) if self.whole or type(self.module).__name__ == "Transformer2DModel" else output
 
     def _look(self) -> None:
-        """Once a run: hooks, processors and adapters are in place before the first step, and stay."""
-        from .untouched import is_changed_inside
+        """Once a run, and when a parameter was exchanged: hooks, processors and adapters stay during a run."""
+        from .untouched import is_changed_inside, settings_of
 
         self.looked = self.recordings.run
-        changed = is_changed_inside(self.module, but=Recorded)
-        self.weights = None if changed else tuple((id(w), w.dtype) for w in self.module.parameters())
+        self.places = [
+            (module._parameters, name, weight)
+            for module in self.module.modules()
+            for name, weight in module._parameters.items()
+        ]
+        changed = not self.is_pure or is_changed_inside(self.module)
+        weights = tuple((id(w), w.dtype) for _, _, w in self.places if w is not None)
+        self.state = None if changed else (weights, settings_of(self.module))
 
     def _record(self, values: list[Any], spec: Any, tensors: list[Tensor]) -> Callable[..., Tensor]:
         import torch

@@ -13,7 +13,7 @@ import torch
 from mezzotint.errors import PlanError
 from torch import Tensor
 
-from .untouched import is_changed_inside
+from .untouched import has_foreign_forward, is_changed_inside, settings_of
 
 REGIONS = ("ResnetBlock2D", "BasicTransformerBlock")
 """Classes of the blocks that are compiled."""
@@ -105,20 +105,23 @@ class Region:
     module: Any
     regions: Regions
     original: Callable[..., Any] = field(init=False)
+    foreign: bool = field(init=False)
 
     def __post_init__(self) -> None:
         self.original = self.module.forward
+        self.foreign = has_foreign_forward(self.module)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The block's output."""
         given = {name: value for name, value in kwargs.items() if value is not None}
         inputs = [*args, *given.values()]
         fit = all(isinstance(value, Tensor) for value in inputs)
-        if torch.is_grad_enabled() or not fit or is_changed_inside(self.module):
+        if torch.is_grad_enabled() or not fit or self.foreign or is_changed_inside(self.module):
             self.regions.uncompiled_calls += 1
             return self.original(*args, **kwargs)
         # The weights' form is part of it: channels last, another dtype.
-        key = (self.module, tuple(given), _form([*inputs, *self.module.parameters()]))
+        form = _form([*inputs, *self.module.parameters()])
+        key = (self.module, settings_of(self.module), tuple(given), form)
         known = self.regions.known
         if key not in known:
             known[key] = self._program(args, given)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -153,8 +154,17 @@ def _present(numbers: Iterable[float | None]) -> list[float]:
 
 def _arguments(entry: Entry) -> dict[str, Any]:
     change = entry.change
-    facts = {"step": entry.step, "relative change": change.relative, "largest change": change.largest}
+    facts = {
+        "step": entry.step,
+        "relative change": _in_json(change.relative),
+        "largest change": _in_json(change.largest),
+    }
     return {key: value for key, value in (*facts.items(), ("note", change.note)) if value not in (None, "")}
+
+
+def _in_json(number: float | None) -> float | str | None:
+    """JSON has no number for infinity, and none for what is none."""
+    return number if number is None or math.isfinite(number) else str(number)
 
 
 def _number(value: float | None) -> str:
