@@ -142,8 +142,9 @@ def _plain(values: Mapping[str, float]) -> dict[str, float | None]:
 
 
 def publish(name: str, folder: Path, docs: Path) -> None:
-    """Copy `NAME.png` to the images of the docs, and `NAME.md` between the marks of the page that has them."""
-    shutil.copyfile(folder / f"{name}.png", docs / "images" / f"demo-{name}.png")
+    """Copy the sheets to the images of the docs, and `NAME.md` between the marks of the page that has them."""
+    for sheet in folder.glob("*.png"):
+        shutil.copyfile(sheet, docs / "images" / f"demo-{sheet.name}")
     marks = re.compile(rf"(<!-- figures: {name} -->\n).*?(<!-- end of figures -->)", re.DOTALL)
     table = (folder / f"{name}.md").read_text(encoding="utf-8")
     image = f'<img src="images/demo-{name}.png" alt="Pictures of concepts that were not trained on: {name}">'

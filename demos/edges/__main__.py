@@ -11,6 +11,7 @@ def run(demo: Demo) -> None:
     from mezzotint_controlnet.training import train_controlnet
 
     from .measuring import measure, show, table
+    from .outlines import show_outlines
     from .pictures import write_pictures
     from .training import SETTINGS
 
@@ -19,6 +20,7 @@ def run(demo: Demo) -> None:
         pictures = write_pictures(demo.emoji, demo.folder / "pictures")
         train_controlnet(demo.pipe, pictures, network, demo.settled(SETTINGS), resume=True)
     show(demo, network)
+    show_outlines(demo, network)
     figures = measure(demo, network)
     size = sum(path.stat().st_size for path in network.iterdir())
     demo.write("edges", figures, {"network": network.name, "bytes": size}, table(figures))

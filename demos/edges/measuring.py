@@ -28,9 +28,10 @@ def show(demo: Demo, network: Path) -> Path:
     rows: list[str] = []
     for moved in PLACES.values():
         asked, drawn = _drawn(demo, network, moved)
+        spread = slice(None, None, max(1, len(asked.prompts) // SHOWN))
         for name, pictures in {**drawn, "outline": np.stack(asked.outlines)}.items():
-            columns[name] += [*pictures[:SHOWN]]
-        rows += asked.prompts[:SHOWN]
+            columns[name] += [*pictures[spread]]
+        rows += asked.prompts[spread]
     return write_sheet(
         demo.folder / "edges.png", {name: np.stack(cells) for name, cells in columns.items()}, rows
     )

@@ -1,11 +1,13 @@
 """The folder that is in the package."""
 
+import json
+
 import mezzotint
 import mezzotint_emoji
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
-from mezzotint_emoji import MODEL
+from diffusers import ControlNetModel, StableDiffusionPipeline, UNet2DConditionModel
+from mezzotint_emoji import EDGES, MODEL
 from mezzotint_emoji.recipe.sources import EMOJIBASE, SOURCES
 
 PROMPT = "3d render of a ghost"
@@ -51,9 +53,10 @@ def test_words_of_prompts_have_tokens_of_their_own(stock):
 
 
 def test_what_the_model_says_of_itself():
-    (spec,) = mezzotint_emoji.models()
-    assert spec.path == MODEL
-    assert spec.example_prompts
+    emoji, edges = mezzotint_emoji.models()
+    assert emoji.path == MODEL
+    assert emoji.example_prompts
+    assert (edges.path, edges.kind) == (EDGES, "controlnet")
     assert {source.license for source in SOURCES} <= {"MIT", "Apache-2.0"}
     assert EMOJIBASE in SOURCES
 
@@ -75,3 +78,10 @@ def test_a_right_caption_explains_a_picture_better_than_a_wrong_one(stock):
         return (stock.unet(noisy, timesteps, embeddings).sample - target).square().mean(dim=(1, 2, 3))
 
     assert (errors(prompts) < errors(prompts[1:] + prompts[:1])).all()
+
+
+def test_the_edge_controlnet_fits_the_model_and_says_no_path():
+    network = ControlNetModel.from_pretrained(EDGES)
+    unet = UNet2DConditionModel.from_pretrained(MODEL / "unet")
+    assert network.config.block_out_channels == unet.config.block_out_channels
+    assert "_name_or_path" not in json.loads((EDGES / "config.json").read_text())
