@@ -28,6 +28,15 @@ def type_label(field: FieldInfo) -> str:
     return _label(field.annotation)
 
 
+def choices_of(annotation: Any) -> list[str]:
+    """What an option of a few choices takes; none for others."""
+    if get_origin(annotation) is Literal:
+        return [str(choice) for choice in get_args(annotation)]
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return [str(member.value) for member in annotation]
+    return []
+
+
 def describe_field(field: FieldInfo) -> str:
     """Description, default and limits on one line."""
     facts = [*limits(field)]
@@ -64,10 +73,9 @@ def _label(annotation: Any) -> str:
     if origin in (Union, types.UnionType):
         labels = [_label(part) for part in get_args(annotation) if part is not type(None)]
         return labels[0] if labels else "VALUE"
-    if origin is Literal:
-        return f"[{'|'.join(map(str, get_args(annotation)))}]"
-    if isinstance(annotation, type) and issubclass(annotation, Enum):
-        return f"[{'|'.join(str(member.value) for member in annotation)}]"
+    choices = choices_of(annotation)
+    if choices:
+        return f"[{'|'.join(choices)}]"
     if origin in (list, tuple, set, frozenset):
         return "LIST"
     return _TYPES.get(annotation, "VALUE")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import click
@@ -17,7 +18,7 @@ import click
 from ..errors import RequestError
 from ..plugins.extension import Extension
 from ..plugins.registry import Registry
-from .extension_fields import describe_field, is_flag, option_name, type_label
+from .extension_fields import choices_of, describe_field, is_flag, option_name, type_label
 from .extension_values import as_list, convert, parse_value
 
 
@@ -69,7 +70,7 @@ def join_optional_values(args: Sequence[str], known: Sequence[ExtensionOptions])
         if argument in optional:
             fields = "|".join(re.escape(field) for field in optional[argument].extension.model_fields)
             follows = bool(rest) and bool(fields) and re.match(f"({fields})=", rest[0].replace("-", "_"))
-            if rest and not follows and _LIKE_A_VALUE.fullmatch(rest[0]):
+            if rest and not follows and _is_like_a_value(rest[0], optional[argument].extension):
                 raise RequestError(
                     f"{rest[0]!r} after {argument} would be a prompt; if it is its value, write {argument}={rest[0]}, "
                     "else put the prompt first"
@@ -77,6 +78,12 @@ def join_optional_values(args: Sequence[str], known: Sequence[ExtensionOptions])
             argument = f"{argument}={rest.pop(0) if follows else ''}"
         joined.append(argument)
     return joined
+
+
+def _is_like_a_value(word: str, extension: type[Extension]) -> bool:
+    """Whether a word is hardly a prompt: of the form of a value, one of an option's choices, or a file."""
+    choices = {choice for info in extension.model_fields.values() for choice in choices_of(info.annotation)}
+    return bool(_LIKE_A_VALUE.fullmatch(word)) or word in choices or Path(word).is_file()
 
 
 def extensions_from(known: Sequence[ExtensionOptions], values: Mapping[str, Any]) -> list[Extension]:

@@ -139,8 +139,10 @@ def test_an_option_whose_name_is_taken_keeps_the_other_meaning(mezzotint, instal
     assert "--size-value" not in result.output
 
 
-@pytest.mark.parametrize("value", ["1.5", "1.5,mid", "yb=9", "a,b"])
-def test_a_value_that_would_become_a_prompt_is_refused(generate, value):
+@pytest.mark.parametrize("value", ["1.5", "1.5,mid", "yb=9", "a,b", "weights.safetensors"])
+def test_a_value_that_would_become_a_prompt_is_refused(generate, value, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "weights.safetensors").touch()
     result = generate("ghost", "--brighten", value)
     assert result.exit_code == 2
     assert f"would be a prompt; if it is its value, write --brighten={value}" in result.stderr

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from mezzotint import Conditioning, Extension, Field, hookimpl
+from mezzotint.errors import RequestError
 
 from .interpolation import Interpolation
 
@@ -53,6 +54,11 @@ class Blend(Extension, name="blend"):
 
         until = self.amount if self.until is None else self.until
         if self.along is Along.IMAGES:
+            if run.n == 1 and until != self.amount:
+                raise RequestError(
+                    "blend: until is for the last of the images that are made at once, and this run makes one; make several "
+                    "(-n 4 --batch-size 4, in Python n=4), or move over the steps (along=steps)"
+                )
             return torch.linspace(self.amount, until, run.n).view(-1, 1, 1)
         last = 1 if run.step is None else max(1, run.step.count - 1)
         progress = 0 if run.step is None else run.step.index / last

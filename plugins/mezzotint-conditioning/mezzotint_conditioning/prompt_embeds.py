@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from mezzotint import Conditioning, Extension, Field, hookimpl
 from mezzotint.errors import RequestError
+from mezzotint.hooks.guidance import needs_unconditional
 from pydantic import field_validator, model_validator
 
 if TYPE_CHECKING:
@@ -69,9 +70,12 @@ class PromptEmbeds(Extension, name="prompt-embeds"):
         from .token_padding import pad_conditioning
 
         given = run.state(self, lambda: self._given(conditioning, run))
-        tokens = max(each.shape[1] for each in (conditioning.embeddings, *given.values()))
-        changed = conditioning
         name = pass_.conditioning
+        # What is replaced everywhere has no say in how long the others are.
+        asked = {"positive", "negative"} if needs_unconditional(run) else {"positive"}
+        own = [] if {*asked, name} <= given.keys() else [conditioning.embeddings]
+        tokens = max(each.shape[1] for each in (*own, *given.values()))
+        changed = conditioning
         if name in given:
             changed = conditioning.replace(embeddings=given[name], attention_mask=None)
         if f"{name}_pooled" in given:
@@ -137,11 +141,13 @@ def _rows(name: str, tensor: Tensor, like: Conditioning, run: Run) -> Tensor:
     else:
         embeddings = tensor[None] if tensor.dim() == 2 else tensor
         width = like.embeddings.shape[2]
-    if embeddings.dim() != 3 or embeddings.shape[2] != width:
+    if embeddings.dim() != 3 or embeddings.shape[2] != width or 0 in embeddings.shape:
         raise RequestError(
             f"prompt-embeds: {name} has shape {tuple(tensor.shape)}; this model takes (tokens, {width}) or "
             f"(rows, tokens, {width})"
         )
+    if embeddings.is_complex():
+        raise RequestError(f"prompt-embeds: {name} holds complex numbers")
     if not bool(embeddings.isfinite().all()):
         raise RequestError(f"prompt-embeds: {name} has values that are not finite")
     prompts, rows = len(run.request.prompts), len(embeddings)
@@ -183,7 +189,8 @@ def _taken(pipe: Pipeline, prompt: str | Sequence[str], use: Extension | Sequenc
     taken: list[Conditioning] = []
     extensions = [use] if isinstance(use, Extension) else list(use)
     with suppress(_Taken):
-        pipe(prompt, steps=1, guidance=1, seed=0, use=[*extensions, _Take(taken)])
+        # The model's own number of steps, as an edit at half of one step would be over.
+        pipe(prompt, guidance=1, seed=0, use=[*extensions, _Take(taken)])
     return taken[0]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
@@ -10,6 +11,9 @@ from pydantic import field_validator, model_validator
 
 if TYPE_CHECKING:
     from mezzotint import Pass, Run
+
+
+logger = logging.getLogger("mezzotint")
 
 
 class PromptSchedule(Extension, name="prompt-schedule"):
@@ -43,6 +47,16 @@ class PromptSchedule(Extension, name="prompt-schedule"):
         if wrong:
             raise ValueError(f"{wrong[0]:g} is no fraction of the steps: from 0 to below 1")
         return self
+
+    @hookimpl
+    def step_begin(self, run: Run) -> None:
+        """Say at the first step which prompts never come."""
+        step = run.step
+        assert step is not None
+        last = (step.count - 1) / step.count
+        late = [text for start, text in self.prompts.items() if start > last]
+        if step.index == 0 and late:
+            logger.warning("prompt-schedule: %r begins after the last of %d steps", late[0], step.count)
 
     @hookimpl(after="prompt-embeds")
     def conditioning(self, conditioning: Conditioning, pass_: Pass, run: Run) -> Conditioning | None:

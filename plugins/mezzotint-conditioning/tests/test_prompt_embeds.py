@@ -156,3 +156,33 @@ def test_the_chain_is_embeddings_then_schedule_then_blend(pipe):
     steps = told(pipe, "a", [embeds, schedule])
     assert torch.equal(steps[0]["positive"], plain(pipe, "e"))
     assert torch.equal(steps[-1]["positive"], plain(pipe, "s"))
+
+
+def test_embed_takes_what_a_run_begins_with(pipe):
+    assert torch.equal(embed(pipe, "[cat:dog:0.5]", use=[PromptSyntax()]), plain(pipe, "cat"))
+
+
+def test_embeddings_of_any_length_for_both_prompts(pipe, unchanged):
+    """The prompt that they replace has no say."""
+    short = torch.randn(5, 32)
+    both = told(pipe, "a", [PromptEmbeds(positive=short, negative=short)])[0]
+    assert both["positive"].shape == both["negative"].shape == (1, 5, 32)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "message"),
+    [(torch.zeros(0, 32), "has shape"), (torch.zeros(5, 32, dtype=torch.complex64), "complex")],
+)
+def test_embeddings_of_nothing_and_of_complex_numbers_are_refused(pipe, tensor, message):
+    with pytest.raises(RequestError, match=message):
+        pipe("a", steps=1, use=[PromptEmbeds(positive=tensor)])
+
+
+def test_a_blend_over_one_image_is_refused(pipe):
+    with pytest.raises(RequestError, match="--batch-size"):
+        pipe("a", steps=1, use=[Blend("b", 0, until=1)])
+
+
+def test_prompts_that_never_come_are_a_warning(pipe, caplog):
+    pipe("a", steps=4, use=[PromptSchedule({0.9: "b"})])
+    assert "'b' begins after the last of 4 steps" in caplog.text

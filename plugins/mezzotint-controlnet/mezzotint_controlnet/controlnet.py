@@ -192,23 +192,33 @@ class Rows:
         return whole
 
 
+def check_controlnet(network: Any, where: str, pipe: Pipeline) -> Any:
+    """Check a `ControlNetModel` against the pipeline's U-Net.
+
+    Raises:
+        ModelError: it belongs to another U-Net.
+    """
+    check_same_shape(where, network.config, pipe.unet.config)
+    latents = pipe.unet.config.out_channels
+    if network.config.in_channels != latents:
+        raise ModelError(
+            f"{where} is for another U-Net: it takes latents of {network.config.in_channels} channels, this model has "
+            f"{latents}"
+        )
+    check_shrinking(where, network.controlnet_cond_embedding, pipe)
+    return network
+
+
 def split_controlnet(network: Any, where: str, pipe: Pipeline) -> SplitControlNet:
-    """Check a `ControlNetModel` against the pipeline's U-Net and take its picture embedding apart.
+    """Check a `ControlNetModel` and take its picture embedding apart.
 
     Raises:
         ModelError: it belongs to another U-Net.
     """
     from torch.nn import Identity
 
-    config = network.config
-    check_same_shape(where, config, pipe.unet.config)
-    latents = pipe.unet.config.out_channels
-    if config.in_channels != latents:
-        raise ModelError(
-            f"{where} is for another U-Net: it takes latents of {config.in_channels} channels, this model has {latents}"
-        )
+    config = check_controlnet(network, where, pipe).config
     embed, network.controlnet_cond_embedding = network.controlnet_cond_embedding, Identity()
-    check_shrinking(where, embed, pipe)
     pools = bool(config.global_pool_conditions)
     bgr = getattr(config, "controlnet_conditioning_channel_order", "rgb") == "bgr"
     # Both are done here instead: the average has to cover the residual again, and the picture is embedded.

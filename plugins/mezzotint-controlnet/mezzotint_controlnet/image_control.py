@@ -12,7 +12,7 @@ from mezzotint.pictures import OptionalPicture, PictureForEach, one_for_each_ima
 from pydantic import model_validator
 
 from .preprocess import parse_preprocessor, preprocess
-from .resize import ResizeMode, resize_map
+from .resize import ResizeMode, resize_map, resize_picture, scaled_size
 from .window import Window, active_steps, is_active
 
 if TYPE_CHECKING:
@@ -79,6 +79,9 @@ class ImageControl(Extension):
         maps = []
         for each in _as_list(picture):
             opened = open_picture(each, f"{self.extension_name}: {what}")
+            if name != "none":
+                # At the size of the run, as in training: the edges of a larger picture are others.
+                opened = resize_picture(opened, scaled_size(opened.size, run.request.size, self.resize))
             control = preprocess(run.pipe.registry, name, opened, options)
             maps.append(resize_map(control, run.request.size, self.resize))
         return one_for_each_image(maps, run, self.extension_name)

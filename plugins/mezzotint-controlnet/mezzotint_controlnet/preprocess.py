@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from mezzotint.errors import HookReturnError, RequestError, suggest
+from mezzotint.errors import HookReturnError, MezzotintError, RequestError, suggest
 
 if TYPE_CHECKING:
     from mezzotint import Registry
@@ -67,7 +67,15 @@ def preprocess(registry: Registry, name: str, image: Image, options: Mapping[str
 
     provided = registry.preprocessors.provided(name)
     _check_options(name, provided.spec.function, options)
-    result = provided.spec.function(image, **options)
+    try:
+        result = provided.spec.function(image, **options)
+    except MezzotintError:
+        raise
+    except Exception as error:
+        raise RequestError(
+            f"preprocessor {name}, {provided.owner}, cannot take a picture of {image.size[0]}×{image.size[1]}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
     if not isinstance(result, PILImage) or result.size != image.size:
         got = f"{result.size}" if isinstance(result, PILImage) else type(result).__name__
         raise HookReturnError(

@@ -5,8 +5,9 @@ Mou et al. 2023, "T2I-Adapter: learning adapters to dig out more controllable ab
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from mezzotint import Field, Residuals, hookimpl
@@ -24,12 +25,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@dataclass(frozen=True, eq=False)
-class Features:
-    """What an adapter makes of one run's pictures."""
+@dataclass(eq=False)
+class Prepared:
+    """An adapter with one run's pictures; it is called when its first step comes, if one does."""
 
-    tensors: tuple[Tensor, ...]
-    """Weighted and masked, one for each stage, (1 or n, c, h, w)."""
+    make: Callable[[], tuple[Tensor, ...]]
+
+    @cached_property
+    def features(self) -> tuple[Tensor, ...]:
+        """Weighted and masked, one for each stage, (1 or n, c, h, w)."""
+        return self.make()
 
 
 class T2IAdapter(ImageControl, name="t2i-adapter"):
@@ -50,26 +55,27 @@ class T2IAdapter(ImageControl, name="t2i-adapter"):
         """The adapter's features, the same at every step."""
         if not self.acts(run):
             return None
-        features = run.state(self, partial(self._prepare, run))
+        features = run.state(self, partial(self._prepare, run)).features
         rows = Rows(controlled_passes(run.passes, only_with_prompt(self.mode)), len(run.passes), run.n)
-        return Residuals(adapter=tuple(_spread(tensor, rows) for tensor in features.tensors))
+        return Residuals(adapter=tuple(_spread(tensor, rows) for tensor in features))
 
-    def _prepare(self, run: Run) -> Features:
+    def _prepare(self, run: Run) -> Prepared:
         adapter = load_network(run.pipe, self.model, "T2IAdapter", partial(check_adapter, pipe=run.pipe))
         maps = self.control_maps(run, self.image)
         run.publish(self, maps=maps)
         self._check_size(adapter, run)
-        channels = adapter.config.in_channels
-        return Features(self._weighted(adapter(to_tensor(maps, channels, run)), self.region(run)))
+        stages = len(stages_of(adapter))
+        if self.layer_weights is not None and len(self.layer_weights) != stages:
+            raise RequestError(
+                f"{self.extension_name}: layer_weights has {len(self.layer_weights)} factors; "
+                f"this adapter has {stages} features"
+            )
+        hint, region = to_tensor(maps, adapter.config.in_channels, run), self.region(run)
+        return Prepared(lambda: self._weighted(adapter(hint), region))
 
     def _weighted(self, features: list[Tensor], mask: Tensor | None) -> tuple[Tensor, ...]:
         weights = [1.0] * len(features)
         if self.layer_weights is not None:
-            if len(self.layer_weights) != len(features):
-                raise RequestError(
-                    f"{self.extension_name}: layer_weights has {len(self.layer_weights)} factors; "
-                    f"this adapter has {len(features)} features"
-                )
             weights = self.layer_weights
         elif self.mode != "balanced":
             weights = list(adapter_soft_weights(len(features)))
@@ -93,15 +99,19 @@ def check_adapter(adapter: Any, where: str, pipe: Pipeline) -> Any:
     Raises:
         ModelError: its channels are those of another U-Net.
     """
-    theirs, ours = tuple(adapter.config.channels), tuple(pipe.unet.config.block_out_channels)
-    if adapter.config.adapter_type == "light_adapter":
-        theirs = (*theirs, theirs[-1])
+    theirs, ours = stages_of(adapter), tuple(pipe.unet.config.block_out_channels)
     # The adapters of SDXL have a feature more, for the middle block.
     if theirs not in (ours, (*ours, ours[-1])):
         raise ModelError(
             f"{where} is for another U-Net: its features have {theirs} channels, this U-Net's blocks {ours}"
         )
     return adapter
+
+
+def stages_of(adapter: Any) -> tuple[int, ...]:
+    """Channels of its features."""
+    channels = tuple(adapter.config.channels)
+    return (*channels, channels[-1]) if adapter.config.adapter_type == "light_adapter" else channels
 
 
 def _spread(tensor: Tensor, rows: Rows) -> Tensor:

@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from mezzotint import Pipeline
+from diffusers import ControlNetModel, UNet2DConditionModel
+from mezzotint import MezzotintError, Pipeline
+from mezzotint.errors import ModelError
 from mezzotint.testing import fingerprint, save_tiny_model, tiny_pipeline
 from mezzotint_controlnet import ControlNet
 from mezzotint_controlnet.training import ControlNetSettings, attached_controlnet, train_controlnet
+from mezzotint_controlnet.training.maps import with_maps
 from mezzotint_controlnet.training.networks import make_controlnet
 from mezzotint_training import DataError, TrainingError, prepare, train
 from PIL import Image
@@ -184,8 +187,100 @@ def test_a_controlnet_is_trained_further(trained_pipe, pictures, tmp_path):
     )
     a, b = (load_file(tmp_path / name / WEIGHTS) for name in "ab")
     assert all((a[name] - b[name]).abs().max() < 0.05 for name in a)
-    with pytest.raises(TrainingError, match="cannot be opened as a ControlNet"):
+    with pytest.raises(ModelError, match="config.json is missing"):
         train_controlnet(trained_pipe, folder, tmp_path / "c", settings(start=folder), quiet=True)
+
+
+def test_a_network_of_another_model_is_no_start(trained_pipe, pictures, tmp_path):
+    other = {**trained_pipe.unet.config, "cross_attention_dim": 48}
+    channels = (16, 32, 96, 256)[: len(trained_pipe.vae.config.block_out_channels)]
+    network = ControlNetModel.from_unet(
+        UNet2DConditionModel.from_config(other), conditioning_embedding_out_channels=channels
+    )
+    network.save_pretrained(tmp_path / "wide")
+    with pytest.raises(ModelError, match="width of text embeddings .* is 48, this U-Net's 32"):
+        train_controlnet(
+            trained_pipe, pictures(), tmp_path / "c", settings(start=tmp_path / "wide"), quiet=True
+        )
+
+
+def test_resume_removes_no_folder_that_it_did_not_write(trained_pipe, pictures):
+    folder = pictures()
+    before = sorted(folder.iterdir())
+    with pytest.raises(TrainingError, match="of a training to go on with"):
+        train_controlnet(trained_pipe, folder, folder, settings(), resume=True, quiet=True)
+    assert sorted(folder.iterdir()) == before
+
+
+@pytest.fixture
+def nested(pictures, tmp_path):
+    """Two pictures of one name, and maps that lie as they do."""
+    for name in ("a", "b"):
+        pictures(1, f"{name}_").rename(tmp_path / name)
+    folder = tmp_path / "nest"
+    folder.mkdir()
+    for name in ("a", "b"):
+        (tmp_path / name).rename(folder / name)
+        (tmp_path / "maps" / name).mkdir(parents=True)
+        Image.new("RGB", (32, 32), "white" if name == "a" else "black").save(
+            tmp_path / "maps" / name / "0.png"
+        )
+    return folder, tmp_path / "maps"
+
+
+def test_maps_are_found_where_their_pictures_lie(trained_pipe, nested):
+    folder, maps = nested
+    asked = settings(preprocess=None, maps=maps)
+    data = with_maps(prepare(folder, asked, trained_pipe), maps)
+    pairs = {item.path.parent.name: item.conditioning.parent.name for item in data.training.items}
+    assert pairs == {"a": "a", "b": "b"}
+
+
+def test_one_map_is_not_shared_by_two_pictures_of_one_name(trained_pipe, nested):
+    folder, maps = nested
+    (maps / "a" / "0.png").rename(maps / "0.png")
+    with pytest.raises(DataError, match="its name alone does not tell, as 2 pictures have it"):
+        with_maps(prepare(folder, settings(preprocess=None, maps=maps), trained_pipe), maps)
+
+
+def test_a_damaged_map_is_met_before_the_first_step(trained_pipe, nested, tmp_path):
+    folder, maps = nested
+    whole = (maps / "b" / "0.png").read_bytes()
+    (maps / "b" / "0.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match="0.png is broken"):
+        train_controlnet(
+            trained_pipe, folder, tmp_path / "c", settings(preprocess=None, maps=maps, steps=1), quiet=True
+        )
+    assert not (tmp_path / "c-training" / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("call", ["canny(lo=3)", "canny(low=300, high=200)"])
+def test_a_preprocessors_options_are_checked_before_anything_is_encoded(trained_pipe, call):
+    with (
+        pytest.raises(MezzotintError, match="canny"),
+        attached_controlnet(trained_pipe, settings(preprocess=call)),
+    ):
+        pass
+
+
+def test_training_and_inference_see_one_map(trained_pipe, tmp_path):
+    """Rings in a large picture: what the preprocessor makes of it at the model's size."""
+    folder = tmp_path / "rings"
+    folder.mkdir()
+    across, down = np.meshgrid(np.arange(256), np.arange(256))
+    rings = (127 + 127 * np.sin(np.hypot(across - 128, down - 128) / 5)).astype(np.uint8)
+    Image.fromarray(rings).convert("RGB").save(folder / "0.png")
+    (folder / "0.txt").write_text("rings")
+    asked = settings(buckets=False)
+    data = prepare(folder, asked, trained_pipe)
+    make_controlnet(trained_pipe, asked).save_pretrained(tmp_path / "net")
+    with attached_controlnet(trained_pipe, data.settings) as trainee:
+        trained = trainee.conditioning(data.training.views())[0]
+    control = ControlNet(tmp_path / "net", folder / "0.png", preprocess="canny")
+    shown = trained_pipe("rings", steps=1, seed=0, use=[control]).outputs["controlnet"]["maps"][0]
+    seen = torch.from_numpy(np.asarray(shown)).permute(2, 0, 1) / 255
+    assert trained.shape == seen.shape
+    assert float((trained != seen).float().mean()) < 0.02
 
 
 def test_the_command_trains(model, pictures, tmp_path):

@@ -1,5 +1,7 @@
 """Interpolation by what a map is."""
 
+import time
+
 import numpy as np
 import pytest
 from mezzotint_controlnet.resize import resize_map, thin
@@ -76,3 +78,36 @@ def test_a_map_of_the_right_size_is_not_touched(mode):
 def test_extreme_shapes_have_the_size_that_was_asked(mode):
     assert resize_map(noise_picture(1, (400, 1)), (24, 24), mode).size == (24, 24)
     assert resize_map(noise_picture(1, (1, 400)), (24, 24), mode).size == (24, 24)
+
+
+def test_a_large_photo_takes_no_time():
+    began = time.process_time()
+    resize_map(Image.new("RGB", (3000, 3000), "white"), (64, 64), "just")
+    resize_map(noise_picture((2000, 2000)), (64, 64), "just")
+    assert time.process_time() - began < 2
+
+
+def test_thinning_is_that_of_the_paper():
+    """Zhang & Suen's conditions as they are written, pixel by pixel."""
+    random = np.random.default_rng(0)
+    blobs = (random.random((24, 24)) < 0.6).astype(np.uint8)
+    ink = np.pad(blobs, 1)
+    clockwise = ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1))
+    changed = True
+    while changed:
+        changed = False
+        for half in (0, 1):
+            gone = []
+            for y, x in zip(*np.nonzero(ink), strict=True):
+                p = [int(ink[y + dy, x + dx]) for dy, dx in clockwise]
+                rises = sum(p[k] == 0 and p[(k + 1) % 8] == 1 for k in range(8))
+                n, e, s, w = p[0], p[2], p[4], p[6]
+                is_open = (
+                    (n * e * s == 0 and e * s * w == 0) if half == 0 else (n * e * w == 0 and n * s * w == 0)
+                )
+                if 2 <= sum(p) <= 6 and rises == 1 and is_open:
+                    gone.append((y, x))
+            for place in gone:
+                ink[place] = 0
+            changed |= bool(gone)
+    assert np.array_equal(thin(blobs * 255) > 0, ink[1:-1, 1:-1] > 0)

@@ -10,6 +10,11 @@ from .errors import TrainingError
 FILE = ".safetensors"
 
 
+def training_folder(output: Path) -> Path:
+    """Where the checkpoints, logs and samples of a training go: `NAME-training` beside what it writes."""
+    return output.with_name(f"{output.stem}-training")
+
+
 def check_output(output: Path | str, what: str, *, suffix: str = FILE, resume: bool = False) -> Path:
     """The path of what a training is to write.
 
@@ -17,7 +22,7 @@ def check_output(output: Path | str, what: str, *, suffix: str = FILE, resume: b
         output: as it was given.
         what: how errors call it, `a LoRA`.
         suffix: that the file must have; empty for a folder.
-        resume: whether it may be there, as a training that goes on writes it again.
+        resume: whether it may be there if it is of a training that left checkpoints, which goes on and writes it again.
 
     Raises:
         TrainingError: another suffix, it exists, or nothing can be written there.
@@ -29,6 +34,10 @@ def check_output(output: Path | str, what: str, *, suffix: str = FILE, resume: b
         raise TrainingError(f"{output}: {what} is a folder, not a {FILE} file")
     if output.exists() and not resume:
         raise TrainingError(f"{output} exists; name another output, or remove it")
+    if output.exists() and not training_folder(output).is_dir():
+        raise TrainingError(
+            f"{output} exists, and there is no {training_folder(output)} of a training to go on with; name another output"
+        )
     above = next(folder for folder in output.absolute().parents if folder.exists())
     if not above.is_dir() or not os.access(above, os.W_OK):
         raise TrainingError(f"{above} cannot be written to; name another output")

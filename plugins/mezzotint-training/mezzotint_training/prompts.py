@@ -25,16 +25,15 @@ class SamplePrompt:
     control: Path | None = None
     """Control picture, for ControlNets."""
 
-    @property
-    def size(self) -> tuple[int, int] | None:
-        """(width, height), where both are said."""
-        return None if self.width is None or self.height is None else (self.width, self.height)
+    def size(self, native: tuple[int, int]) -> tuple[int, int]:
+        """(width, height); a side that the line does not say is the model's."""
+        return self.width or native[0], self.height or native[1]
 
-    def arguments(self) -> dict[str, Any]:
-        """Of a pipeline's call."""
+    def arguments(self, native: tuple[int, int]) -> dict[str, Any]:
+        """Of a pipeline's call, for a model of this size."""
         return {
             "negative": self.negative,
-            "size": self.size,
+            "size": self.size(native),
             "seed": self.seed,
             "guidance": self.guidance,
             "steps": self.steps,

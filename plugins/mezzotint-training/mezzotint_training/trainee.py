@@ -64,7 +64,7 @@ class Trainee(ABC):
 
     def draw(self, prompt: SamplePrompt) -> Image:
         """A picture with the weights as they are now."""
-        return self.pipe(prompt.prompt, **prompt.arguments()).images[0]
+        return self.pipe(prompt.prompt, **prompt.arguments(self.pipe.native_size)).images[0]
 
     def check(self, data: Dataset) -> None:  # noqa: B027 (most can use any data)
         """Refuse data that the networks cannot use, before anything is encoded.

@@ -27,6 +27,7 @@ from .errors import CheckpointError, TrainingError
 from .interrupts import stopping
 from .noising import Objective
 from .optimizers import make_optimizer, make_schedule
+from .outputs import training_folder
 from .preparing import TrainingData
 from .processes import make_accelerator
 from .progress import Progress, showing
@@ -81,7 +82,7 @@ def train(
         CheckpointError: a checkpoint cannot be written or read, or belongs to another training.
     """
     output = Path(output)
-    folder = Path(folder) if folder is not None else output.with_name(f"{output.stem}-training")
+    folder = Path(folder) if folder is not None else training_folder(output)
     with torch.random.fork_rng(devices=[]), Training(trainee, data, output, folder) as training:
         training.begin(resume=resume)
         return training.run(quiet=quiet, on_step=on_step)

@@ -38,4 +38,13 @@ def test_a_folder_without_permission_is_refused(tmp_path, monkeypatch):
 
 def test_a_training_that_goes_on_may_write_again(tmp_path):
     (tmp_path / "a.safetensors").write_bytes(b"")
+    (tmp_path / "a-training").mkdir()
     assert check_output(tmp_path / "a.safetensors", "a LoRA", resume=True)
+
+
+def test_what_no_training_left_is_not_written_over(tmp_path):
+    (tmp_path / "precious").mkdir()
+    with pytest.raises(
+        TrainingError, match="precious exists, and there is no .*precious-training of a training"
+    ):
+        check_output(tmp_path / "precious", "a ControlNet", suffix="", resume=True)

@@ -35,18 +35,18 @@ APPROXIMATE: tuple[Spec, ...] = (
     ("deepcache", {"interval": 3}),
     ("deepcache", {"interval": 5}),
     ("first-block-cache", {}),
-    ("easycache", {}),
+    ("easycache", {"threshold": 0.15}),
     ("token-merging", {}),
     ("tgate", {}),
-    ("cfg-interval", {}),
+    ("cfg-interval", {"start": 0.1, "end": 0.7}),
 )
 PAIRS: tuple[tuple[Spec, Spec], ...] = (
     (("fast", {}), ("deepcache", {"interval": 3})),
-    (("fast", {}), ("easycache", {})),
+    (("fast", {}), ("easycache", {"threshold": 0.15})),
     (("fast", {}), ("tgate", {})),
     (("deepcache", {"interval": 3}), ("tgate", {})),
     (("deepcache", {"interval": 3}), ("token-merging", {})),
-    (("openvino", {}), ("cfg-interval", {})),
+    (("openvino", {}), ("cfg-interval", {"start": 0.1, "end": 0.7})),
 )
 NEEDS_BF16 = {"bf16", "openvino precision=bf16"}
 SLOW_TO_START = {"compile"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import statistics
 import threading
 import time
@@ -143,8 +144,20 @@ class _Runner:
 
     def counted(self) -> tuple[Result, int]:
         """The result of one run, and how many rows went through the U-Net's blocks."""
-        with counted_calls(self.pipe.unet) as calls:
+        with counted_calls(self.pipe.unet) as calls, _silent():
             return self.result(), calls()
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Engines say that they leave the U-Net to torch where its blocks are counted."""
+    logger = logging.getLogger("mezzotint")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
     from .image_encoder import ImageEncoder
     from .weights import IPAdapterWeights
+
+
+logger = logging.getLogger("mezzotint")
 
 
 class IPAdapter(Extension, name="ip-adapter"):
@@ -73,6 +77,18 @@ class IPAdapter(Extension, name="ip-adapter"):
             for each in pictures:
                 open_picture(each, what)
         yield
+
+    @hookimpl
+    def step_begin(self, run: Run) -> None:
+        """Say at the first step if none comes at which it acts."""
+        step = run.step
+        assert step is not None
+        if step.index == 0 and not any(
+            self.start <= index / step.count < self.end for index in range(step.count)
+        ):
+            logger.warning(
+                "ip-adapter acts at none of %d steps: start=%g, end=%g", step.count, self.start, self.end
+            )
 
     @hookimpl(at=lambda self: self.patterns())
     def cross_attention_tokens(self, layer: Block, run: Run) -> list[AttentionTokens] | None:

@@ -35,7 +35,7 @@ def with_word(tokenizer: PreTrainedTokenizerBase, token: str, count: int) -> tup
     ]
     if known:
         raise RequestError(
-            f"the tokenizer has the word {known[0]!r} already; give another with token=, such as token='<{token.strip('<>')}-2>'"
+            f"the tokenizer has the word {known[0]!r} already; give another with token=, such as token={_another(token)!r}"
         )
     copied: Any = copy.deepcopy(tokenizer)
     alone = bool(re.fullmatch(r"\w(.*\w)?", token))
@@ -69,3 +69,9 @@ def _expand(tokenizer: Any, token: str, words: str, alone: bool) -> None:
     before, after = (r"(?<!\w)", r"(?!\w)") if alone else ("", "")
     pattern = re.compile(before + re.escape(token) + after)
     tokenizer.expansions = (*tokenizer.expansions, (pattern, words))
+
+
+def _another(token: str) -> str:
+    """`<a>` as `<a-2>`, whatever signs are in it."""
+    word = re.sub(r"[^\w-]+", "", token)
+    return f"<{word}-2>"

@@ -42,6 +42,11 @@ def load_network(
     return pipe.resource(key, lambda: finish(_load(pipe, path, class_name).to(pipe.device), str(path)))
 
 
+def open_network(pipe: Pipeline, model: Path, class_name: str) -> Any:
+    """As `load_network`, one of its own that may be changed, and not checked against the pipeline."""
+    return _load(pipe, locate(pipe, model), class_name)
+
+
 def locate(pipe: Pipeline, model: Path) -> Path:
     """The folder or file; a plugin's name comes before a folder of that name."""
     if str(model) in pipe.registry.models:

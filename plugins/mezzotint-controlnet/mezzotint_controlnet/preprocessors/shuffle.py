@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
+LONGEST = 2**15 - 1
+"""OpenCV counts in 16 bits here."""
+
+
 def shuffle(image: Image, *, seed: int = 0, scale: int = 256) -> Image:
     """The picture's colours without its composition: pixels from places that a smooth random flow names.
 
@@ -27,6 +31,10 @@ def shuffle(image: Image, *, seed: int = 0, scale: int = 256) -> Image:
         )
     random = np.random.default_rng(seed)
     width, height = image.size
+    if max(width, height) > LONGEST:
+        raise RequestError(
+            f"shuffle takes sides of up to {LONGEST} pixels, and this picture is {width}×{height}"
+        )
     across = _smooth(random, width, height, scale) * (width - 1)
     down = _smooth(random, width, height, scale) * (height - 1)
     pixels = np.asarray(image.convert("RGB"))

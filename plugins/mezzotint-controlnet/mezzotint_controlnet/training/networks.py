@@ -12,6 +12,8 @@ from mezzotint import Pipeline
 from mezzotint_training import TrainingError
 from torch import Tensor, nn
 
+from ..controlnet import check_controlnet
+from ..networks import open_network
 from .settings import ControlNetSettings
 
 CHANNELS = (16, 32, 96, 256)
@@ -54,10 +56,11 @@ def make_controlnet(pipe: Pipeline, settings: ControlNetSettings) -> ControlNetM
     """A ControlNet whose outputs are all 0, or the one that the settings name, in float32.
 
     Raises:
-        TrainingError: `hint_channels` does not shrink a map to the size of latents, or the folder is no ControlNet.
+        TrainingError: `hint_channels` does not shrink a map to the size of latents.
+        ModelError: what the settings name is no ControlNet of this model.
     """
     if settings.start is not None:
-        return _opened(settings.start)
+        return _opened(pipe, settings.start)
     halvings = int(math.log2(pipe.vae_scale_factor))
     channels = settings.hint_channels or (*CHANNELS[:1], *CHANNELS[-halvings:])[: halvings + 1]
     if len(channels) != halvings + 1:
@@ -85,10 +88,13 @@ def _open_eyes(embedding: ControlNetConditioningEmbedding) -> None:
         layer.bias.zero_()
 
 
-def _opened(folder: Path) -> ControlNetModel:
-    try:
-        return ControlNetModel.from_pretrained(
-            str(folder), use_safetensors=True, local_files_only=True
-        ).float()
-    except Exception as error:
-        raise TrainingError(f"{folder} cannot be opened as a ControlNet: {error}") from error
+def _opened(pipe: Pipeline, start: Path) -> ControlNetModel:
+    """A network to go on with: what `ControlNet(…)` takes, checked as there.
+
+    Raises:
+        ModelError: it is missing, incomplete, or another model's.
+    """
+    network: ControlNetModel = check_controlnet(
+        open_network(pipe, start, "ControlNetModel"), str(start), pipe
+    )
+    return network.float()

@@ -25,6 +25,7 @@ from mezzotint_training import (
     prepare,
     train,
 )
+from mezzotint_training.data.images import check_picture
 from mezzotint_training.prompts import SamplePrompt
 from PIL.Image import Image
 from torch import Tensor
@@ -54,13 +55,17 @@ class ControlNetTrainee(Trainee):
         return self.maps.of(views)
 
     def check(self, data: Dataset) -> None:
-        """Every picture has a map, or a preprocessor makes it."""
+        """Every picture has a map that can be read, or a preprocessor makes it."""
         without = [item for item in data.items if item.conditioning is None]
         if without and self.settings.preprocess is None:
             raise DataError(
                 f"{without[0].path} has no control map; name a folder of maps, a column conditioning_image in "
                 "metadata.jsonl, or let a preprocessor make them (preprocess=canny)"
             )
+        # A damaged one would be met in the middle of the training.
+        for item in data.items:
+            if item.conditioning is not None:
+                check_picture(item.conditioning)
 
     def export(self, path: Path, facts: Facts) -> None:
         """Write a diffusers folder, all of it or nothing."""
@@ -69,7 +74,9 @@ class ControlNetTrainee(Trainee):
         try:
             with _in_dtype(self.networks, self.settings.save_dtype):
                 self.networks.controlnet.save_pretrained(part, safe_serialization=True)
-            shutil.rmtree(path, ignore_errors=True)
+            if (path / "config.json").is_file():
+                shutil.rmtree(path)
+            # Fails where something else is there, rather than removing it.
             os.replace(part, path)
         except BaseException:
             shutil.rmtree(part, ignore_errors=True)
@@ -79,12 +86,12 @@ class ControlNetTrainee(Trainee):
         """A sample with the control picture of its line (`--cn FILE`)."""
         if prompt.control is None:
             return super().draw(prompt)
-        width, height = prompt.size or self.pipe.native_size
+        width, height = prompt.size(self.pipe.native_size)
         picture = open_picture(prompt.control, "the control picture").resize((width, height))
         pixels = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
         hint = pixels.view(1, height, width, 3).permute(0, 3, 1, 2).float() / 255
         control = _InTraining(networks=self.networks, hint=hint.to(self.pipe.device))
-        return self.pipe(prompt.prompt, use=[control], **prompt.arguments()).images[0]
+        return self.pipe(prompt.prompt, use=[control], **prompt.arguments(self.pipe.native_size)).images[0]
 
 
 class _InTraining(Extension, name="controlnet-in-training"):

@@ -46,8 +46,11 @@ class Dataset:
         """SHA-256 over what decides which picture comes when and under what caption, wherever the folder lies."""
         sha256 = hashlib.sha256()
         for item, place in zip(self.items, self.placements, strict=True):
-            parts = (item.path.name, item.captions, item.captioning, item.repeats, item.is_prior, item.flip)
-            sha256.update(repr((*parts, item.random_crop, place)).encode())
+            files = [
+                (each.name, each.stat().st_size) for each in (item.path, item.conditioning, item.mask) if each
+            ]
+            parts = (item.captions, item.captioning, item.repeats, item.is_prior, item.flip)
+            sha256.update(repr((files, *parts, item.random_crop, place)).encode())
         return sha256.hexdigest()
 
     def order(self, batch_size: int, seed: int = 0) -> Order:

@@ -62,7 +62,12 @@ def check_decodes(item: Item) -> None:
     Raises:
         DataError: it is truncated or damaged.
     """
-    with _opened(item.path) as image:
+    check_picture(item.path)
+
+
+def check_picture(path: Path) -> None:
+    """As `check_decodes`, of any picture, such as a control map."""
+    with _opened(path) as image:
         image.load()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,8 +55,9 @@ class TextualInversionTrainee(Trainee):
 
     def check(self, data: Dataset) -> None:
         """Every caption has the word, or a picture would teach it nothing."""
+        word = re.compile(rf"(?<!\w){re.escape(self.settings.token)}(?!\w)")
         for item in data.items:
-            missing = [caption for caption in item.captions if self.settings.token not in caption]
+            missing = [caption for caption in item.captions if not word.search(caption)]
             if missing and not item.is_prior:
                 raise DataError(
                     f"{item.path}: its caption {missing[0]!r} lacks {self.settings.token}; write the word into it, or "
