@@ -55,6 +55,7 @@ _WHERE = {
     "shadowed": "unet.attach",
     "solver": "scheduling",
     "spacing": "scheduling",
+    "Weights": "unet.weight_state",
     "weight_sample": "unet.weight_state",
     "weight_state": "unet.weight_state",
 }
@@ -100,6 +101,7 @@ if TYPE_CHECKING:
     from .scheduling import spacing as spacing
     from .unet.attach import shadowed as shadowed
     from .unet.attention import AttentionTokens as AttentionTokens
+    from .unet.weight_state import Weights as Weights
     from .unet.weight_state import weight_sample as weight_sample
     from .unet.weight_state import weight_state as weight_state
 

@@ -7,6 +7,26 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.nn import Module
+
+
+class Weights:
+    """All weights of a module as it is now; walking through the module anew at every call would take milliseconds."""
+
+    def __init__(self, module: Module) -> None:
+        self._places = [
+            (held, name, tensor)
+            for each in module.modules()
+            for held in (each._parameters, each._buffers)
+            for name, tensor in held.items()
+            if tensor is not None
+        ]
+        self.tensors = [tensor for _, _, tensor in self._places]
+
+    def are_in_place(self) -> bool:
+        """Whether none of them was exchanged for another tensor since."""
+        return all(held.get(name) is tensor for held, name, tensor in self._places)
+
 
 SAMPLED = 64
 """Values of a weight that `weight_sample` reads."""

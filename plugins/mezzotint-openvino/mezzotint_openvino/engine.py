@@ -12,7 +12,7 @@ from mezzotint.errors import PlanError
 from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
-from .content import content, sampled, weights_touched
+from .content import Watched, content
 from .conversion import Converted, Flat, convert
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ class Engine:
     """By content of the weights, the one used last at the end; then by shapes, types and precision."""
     digest: tuple[Hashable, Hashable, str] | None = None
     """The weights' state and sample when their content was last read, and the content."""
+    watched: Watched | None = None
+    """The U-Net of the run."""
     wraps: bool = False
     """Whether the forward that it stands in for is another extension's, which a conversion would freeze."""
     run: Callable[[], Run | None] = lambda: None
@@ -72,7 +74,8 @@ class Engine:
             return
         self.run, self.of_run = weakref.ref(run), ""
         self.calls = self.torch_calls = self.conversions = 0
-        if self.digest is not None and self.digest[1] != sampled(run.pipe.unet):
+        self.watched = Watched(run.pipe.unet)
+        if self.digest is not None and self.digest[1] != self.watched.sample():
             self.digest = None
         self.because = _needed_inside(run, extension, self.wraps)
         if run.pipe.device.type != "cpu":
@@ -115,9 +118,11 @@ class Engine:
 
     def _weights(self, unet: Any) -> str | None:
         """The weights' content, or `None` if it has changed since the run began."""
-        touched = weights_touched(unet)
+        if self.watched is None or not self.watched.weights.are_in_place():
+            self.watched = Watched(unet)
+        touched = self.watched.touched()
         if self.digest is None or self.digest[0] != touched:
-            self.digest = (touched, sampled(unet), content(unet))
+            self.digest = (touched, self.watched.sample(), content(unet))
         if self.of_run and self.of_run != self.digest[2]:
             self.because = "an extension changes the weights during the run"
             logger.warning("openvino: the U-Net goes on in torch, because %s", self.because)

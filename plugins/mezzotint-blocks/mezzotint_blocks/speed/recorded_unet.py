@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mezzotint import Extension, hookimpl, shadowed
+from mezzotint import Extension, Weights, hookimpl, shadowed
 
 if TYPE_CHECKING:
     from mezzotint import Pipeline, Run
@@ -103,8 +103,8 @@ class Recorded:
     """The run in which the module was looked at last."""
     state: Hashable = None
     """The module's weights and settings then; `None` if it cannot be recorded."""
-    places: list[tuple[dict[str, Any], str, Any]] = field(default_factory=list)
-    """Where a parameter stood then, and which."""
+    held: Weights | None = None
+    """Its weights when it was looked at."""
     whole: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -122,7 +122,7 @@ class Recorded:
         kept = self.recordings
         if kept.recording or torch.is_grad_enabled():
             return self.original(*args, **kwargs)
-        if self.looked != kept.run or any(of.get(name) is not weight for of, name, weight in self.places):
+        if self.held is None or self.looked != kept.run or not self.held.are_in_place():
             self._look()
         if self.state is None:
             if not self.whole:
@@ -150,13 +150,9 @@ class Recorded:
         from .untouched import is_changed_inside, settings_of
 
         self.looked = self.recordings.run
-        self.places = [
-            (module._parameters, name, weight)
-            for module in self.module.modules()
-            for name, weight in module._parameters.items()
-        ]
+        self.held = Weights(self.module)
         changed = not self.is_pure or is_changed_inside(self.module)
-        weights = tuple((id(w), w.dtype) for _, _, w in self.places if w is not None)
+        weights = tuple((id(w), w.dtype) for w in self.held.tensors)
         self.state = None if changed else (weights, settings_of(self.module))
 
     def _record(self, values: list[Any], spec: Any, tensors: list[Tensor]) -> Callable[..., Tensor]:
