@@ -189,6 +189,7 @@ def contestants(
 def best_documented(stock: Any) -> Iterator[None]:
     """diffusers' settings for speed that need no compiler."""
     unet = stock.unet
+    before = {parameter: parameter.data for parameter in unet.parameters()}
     unet.to(memory_format=torch.channels_last)
     unet.fuse_qkv_projections()
     try:
@@ -198,7 +199,9 @@ def best_documented(stock: Any) -> Iterator[None]:
         for layer in unet.modules():
             for name in ("to_qkv", "to_kv"):
                 layer._modules.pop(name, None)
-        unet.to(memory_format=torch.contiguous_format)
+        # The storage itself: in other storage, what others have packed or converted would have to be made anew.
+        for parameter, data in before.items():
+            parameter.data = data
         from diffusers.models.attention_processor import AttnProcessor2_0
 
         unet.set_attn_processor(AttnProcessor2_0())
