@@ -14,7 +14,7 @@ PRIOR = 32
 """Pictures of the class."""
 ALONE = training.SETTINGS.replaced(
     rank=8,
-    steps=300,
+    steps=700,
     batch_size=4,
     warmup_steps=20,
     trigger=TRIGGER,
