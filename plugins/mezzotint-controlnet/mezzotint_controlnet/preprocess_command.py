@@ -13,6 +13,7 @@ from mezzotint.errors import RequestError
 from mezzotint.pictures import open_picture
 
 from .preprocess import options_of, preprocess
+from .resize import resize_picture
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -66,10 +67,10 @@ def command(plugin_files: tuple[str, ...]) -> None:
 def _command(spec: PreprocessorSpec) -> click.Command:
     options = options_of(spec.function)
 
-    def run(image: Path, output: Path | None, sheet: bool, **values: Any) -> None:
+    def run(image: Path, output: Path | None, sheet: bool, size: str | None, **values: Any) -> None:
         path = output or image.with_name(f"{image.stem}-{spec.name}{'-sheet' if sheet else ''}.png")
         _check_output(path)
-        picture, control = _make(spec, image, values)
+        picture, control = _make(spec, image, values, None if size is None else _size(size))
         (_beside(picture, control) if sheet else control).save(path)
         click.echo(str(path))
 
@@ -83,6 +84,11 @@ def _command(spec: PreprocessorSpec) -> click.Command:
             help=f"Where to write the map.  [default: IMAGE-{spec.name}.png, or -sheet.png]",
         ),
         click.Option(["--sheet"], is_flag=True, help="Write the picture and its map side by side."),
+        click.Option(
+            ["--size"],
+            metavar="WxH",
+            help="Make the map at this size, as a run of this size does.  [default: the picture's own]",
+        ),
     ]
     return click.Command(
         spec.name, params=parameters, callback=run, help=spec.description, short_help=spec.description
@@ -115,9 +121,20 @@ class Literal(click.ParamType):
             return value
 
 
-def _make(spec: PreprocessorSpec, image: Path, values: dict[str, Any]) -> tuple[Image, Image]:
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
+    if match is None:
+        raise RequestError(f"--size {text}: give width and height, such as 512x512")
+    return int(match[1]), int(match[2])
+
+
+def _make(
+    spec: PreprocessorSpec, image: Path, values: dict[str, Any], size: tuple[int, int] | None
+) -> tuple[Image, Image]:
     registry: Registry = click.get_current_context().meta["mezzotint_controlnet.registry"]
     picture = open_picture(image)
+    if size is not None:
+        picture = resize_picture(picture, size)
     return picture, preprocess(registry, spec.name, picture, values)
 
 

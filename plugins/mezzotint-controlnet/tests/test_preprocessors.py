@@ -199,3 +199,10 @@ def test_options_of_any_type_are_read_as_in_python(mezzotint, drawing, tmp_path)
 def test_help_says_what_each_option_is(mezzotint):
     assert "gradients below" in mezzotint("canny", "--help").output
     assert "no preprocessor named 'cany'; did you mean canny?" in str(mezzotint("cany", "x.png").exception)
+
+
+def test_the_command_makes_the_map_that_a_run_of_a_size_sees(mezzotint, drawing, tmp_path):
+    drawing.save("drawing.png")
+    mezzotint("canny", "drawing.png", "--size", "24x16", "-o", "map.png")
+    assert Image.open(tmp_path / "map.png").size == (24, 16)
+    assert "give width and height" in str(mezzotint("canny", "drawing.png", "--size", "24").exception)

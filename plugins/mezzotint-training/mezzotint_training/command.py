@@ -117,7 +117,7 @@ def running(
     import torch
     from accelerate import PartialState
 
-    _speak_up()
+    _speak_up(notes=not quiet)
     state = PartialState(cpu=device == "cpu" or not torch.cuda.is_available())
     if state.num_processes > 1 and device == "auto":
         device = str(state.device)
@@ -138,10 +138,10 @@ def running(
         state.destroy_process_group()
 
 
-def _speak_up() -> None:
-    """Warnings of the data (a picture that is skipped) as sentences on stderr."""
+def _speak_up(*, notes: bool) -> None:
+    """Warnings of the data (a picture that is skipped) as sentences on stderr; notes: where a training goes on."""
     from mezzotint.cli.open_model import quiet_libraries, show_warnings
 
     quiet_libraries()
-    show_warnings()
+    show_warnings(notes=notes)
     logging.getLogger("accelerate").setLevel(logging.ERROR)

@@ -33,7 +33,9 @@ def check_output(output: Path | str, what: str, *, suffix: str = FILE, resume: b
     if not suffix and output.suffix == FILE:
         raise TrainingError(f"{output}: {what} is a folder, not a {FILE} file")
     if output.exists() and not resume:
-        raise TrainingError(f"{output} exists; name another output, or remove it")
+        raise TrainingError(
+            f"{output} exists; name another output, or remove it, or let its training go on (--resume)"
+        )
     if output.exists() and not training_folder(output).is_dir():
         raise TrainingError(
             f"{output} exists, and there is no {training_folder(output)} of a training to go on with; name another output"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -54,6 +55,9 @@ class Trained:
     validation: tuple[tuple[int, float], ...]
     """(step, loss on pictures held out)."""
     images_per_second: float
+
+
+logger = logging.getLogger("mezzotint")
 
 
 def train(
@@ -161,10 +165,19 @@ class Training:
         checkpoint = self._last_checkpoint() if resume else None
         if checkpoint is not None:
             self._load(checkpoint)
+        if resume:
+            logger.info("%s", self._where_it_stands())
         self.networks, self.optimizer = self.accelerator.prepare(trainee.networks, self._optimizer)
         if hasattr(self._optimizer, "train"):
             self._optimizer.train()
         self._writer = self._make_writer()
+
+    def _where_it_stands(self) -> str:
+        if self.step == 0:
+            return f"{self.folder} has no checkpoint; it begins at step 0"
+        if self.step >= self.last:
+            return f"{self.folder} is at step {self.step} of {self.last} already; more steps go on"
+        return f"{self.folder} goes on at step {self.step} of {self.last}"
 
     def run(self, *, quiet: bool, on_step: Callable[[int, float], None] | None) -> Trained:
         """Take the steps that are left, then export."""

@@ -353,8 +353,10 @@ def test_a_finished_training_can_be_lengthened(run):
     assert equal(run("a", steps=6, resume=True), run("b", steps=6))
 
 
-def test_resume_without_a_checkpoint_begins(run):
-    assert equal(run("a", resume=True), run("b"))
+def test_resume_without_a_checkpoint_begins(run, caplog):
+    with caplog.at_level("INFO", "mezzotint"):
+        assert equal(run("a", resume=True), run("b"))
+    assert "has no checkpoint; it begins at step 0" in caplog.text
 
 
 def test_a_training_does_not_begin_over_another(run):

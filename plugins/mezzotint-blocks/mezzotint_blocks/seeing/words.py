@@ -34,6 +34,13 @@ UNREMARKABLE = frozenset(
         "that",
         "these",
         "those",
+        "left",
+        "right",
+        "above",
+        "below",
+        "behind",
+        "next",
+        "front",
     ]
 )
 """Words that name nothing to look for; left out unless they are asked for."""

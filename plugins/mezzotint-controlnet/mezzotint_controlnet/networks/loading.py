@@ -56,8 +56,12 @@ def locate(pipe: Pipeline, model: Path) -> Path:
     try:
         pipe.registry.models.provided(str(model))
     except UnknownNameError:
+        networks = [
+            f"{name} ({spec.kind})" for name, spec in pipe.registry.models.items() if spec.kind != "pipeline"
+        ]
+        there = f"; plugins bring {', '.join(networks)}" if networks else ""
         raise ModelError(
-            f"network {model} is no folder or .safetensors file here, and no plugin's model"
+            f"network {model} is no folder or .safetensors file here, and no plugin's model{there}"
         ) from None
     raise AssertionError("unreachable: provided() raises for every name that is not in models")
 
