@@ -48,16 +48,6 @@ class PromptSchedule(Extension, name="prompt-schedule"):
             raise ValueError(f"{wrong[0]:g} is no fraction of the steps: from 0 to below 1")
         return self
 
-    @hookimpl
-    def step_begin(self, run: Run) -> None:
-        """Say at the first step which prompts never come."""
-        step = run.step
-        assert step is not None
-        last = (step.count - 1) / step.count
-        late = [text for start, text in self.prompts.items() if start > last]
-        if step.index == 0 and late:
-            logger.warning("prompt-schedule: %r begins after the last of %d steps", late[0], step.count)
-
     @hookimpl(after="prompt-embeds")
     def conditioning(self, conditioning: Conditioning, pass_: Pass, run: Run) -> Conditioning | None:
         """The prompt of this part of the run, and for the other passes as many tokens."""
@@ -73,6 +63,11 @@ class PromptSchedule(Extension, name="prompt-schedule"):
         return None if changed is conditioning else changed
 
     def _encode(self, run: Run) -> dict[float, Conditioning]:
+        """Once a run; says which prompts never come."""
+        count = run.step.count  # type: ignore[union-attr]
+        late = [text for start, text in self.prompts.items() if start > (count - 1) / count]
+        if late:
+            logger.warning("prompt-schedule: %r begins after the last of %d steps", late[0], count)
         return {
             start: run.encode([text], negative=self.negative) for start, text in sorted(self.prompts.items())
         }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_right
 from collections.abc import Sequence
 
@@ -18,8 +17,6 @@ def check(points: Points) -> None:
     fractions = [fraction for fraction, _ in points]
     if any(not 0 <= fraction <= 1 for fraction in fractions):
         raise ValueError("schedule is a list of [fraction, factor]; fractions are from 0 (start) to 1 (end)")
-    if not all(math.isfinite(factor) for _, factor in points):
-        raise ValueError("schedule: factors must be finite numbers")
     if fractions != sorted(fractions):
         raise ValueError("schedule: fractions must not fall; two points at one fraction make a jump")
 

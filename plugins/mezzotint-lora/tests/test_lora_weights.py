@@ -212,7 +212,7 @@ def test_a_schedule_begins_again_with_each_run(pipe, lora):
         ({"weight": float("nan")}, "finite"),
         ({"schedule": [(0.5, 1), (0.2, 0)]}, "fractions must not fall"),
         ({"schedule": [(2, 1)]}, "from 0 .start. to 1 .end."),
-        ({"schedule": [(0, float("inf"))]}, "factors must be finite numbers"),
+        ({"schedule": [(0, float("inf"))]}, "finite number"),
         ({"blocks": {"mid": float("nan")}}, "finite"),
         ({"schedule": [(0, 1)], "fuse": True}, "fuse keeps the weights as they are for all steps"),
         ({"wieght": 1}, "did you mean weight"),

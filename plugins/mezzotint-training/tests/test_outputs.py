@@ -20,7 +20,11 @@ def test_a_path_that_can_be_written_is_given_back(tmp_path):
     [
         ("a.pt", ".safetensors", "a.pt: a network is a .safetensors file"),
         ("a.safetensors", "", "a.safetensors: a network is a folder, not a .safetensors file"),
-        ("there.safetensors", ".safetensors", "there.safetensors exists; name another output, or remove it, or let"),
+        (
+            "there.safetensors",
+            ".safetensors",
+            "there.safetensors exists; name another output, or remove it, or let",
+        ),
         ("there.safetensors/a.safetensors", ".safetensors", "there.safetensors cannot be written to; name"),
     ],
 )
