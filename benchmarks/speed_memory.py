@@ -17,10 +17,10 @@ from pathlib import Path
 
 from machine import describe_machine
 
-BASE = {"n": 1, "side": 256, "steps": 4, "extensions": 0}
+BASE = {"n": 1, "side": 128, "steps": 4, "extensions": 0}
 AXES = {
     "n": ("images at once", [1, 2, 4, 8]),
-    "side": ("side in pixels", [128, 256, 384, 512]),
+    "side": ("side in pixels", [64, 128, 192, 256]),
     "steps": ("steps", [2, 4, 8, 16, 32]),
     "extensions": ("extensions", [0, 5, 10, 20]),
 }
