@@ -1,6 +1,6 @@
 """Peak memory of a run against batch, size, steps and number of extensions; flat in steps.
 
-    python benchmarks/speed_memory.py [--output docs/images/memory.png] [--model FOLDER]
+    python benchmarks/speed_memory.py [--output docs/images/memory.png] [--model FOLDER] [--ways plain …]
 
 Each point is a process of its own, so that no earlier run's memory counts: the peak of its resident memory during a
 run, above what it held just before. Without a model, a random one whose U-Net has a few million parameters.
@@ -24,6 +24,7 @@ AXES = {
     "steps": ("steps", [2, 4, 8, 16, 32]),
     "extensions": ("extensions", [0, 5, 10, 20]),
 }
+WAYS: dict[str, tuple[str, ...]] = {"plain": (), "fast": ("fast",), "deepcache": ("deepcache",)}
 POINT = """
 import json, sys, tempfile
 import torch
@@ -56,20 +57,16 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", type=Path, help="a diffusers folder; default: a random model")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), help="default: all")
     parser.add_argument("--output", type=Path, help="write a plot; needs matplotlib")
     options = parser.parse_args()
     print(describe_machine())
     with tempfile.TemporaryDirectory() as folder:
         model = options.model or random_model(Path(folder))
-        lines = {
-            "plain": (),
-            "fast": ("fast",),
-            "deepcache": ("deepcache",),
-        }
         found = {
             axis: {
-                name: [point(model, {**BASE, axis: value}, names) for value in values]
-                for name, names in lines.items()
+                name: [point(model, {**BASE, axis: value}, WAYS[name]) for value in values]
+                for name in options.ways
             }
             for axis, (_, values) in AXES.items()
         }
