@@ -1,7 +1,7 @@
 """LoRA training: ours with and without caches, diffusers' own loop, and peft with the least around it.
 
     python benchmarks/lora_training.py [--model NAME] [--pictures 64] [--batch-size 8] [--steps 6] [--rounds 5]
-        [--cpu-time] [--no-memory]
+        [--dtype float32] [--cpu-time] [--no-memory]
 
 `--model sd15-quarter` is Stable Diffusion 1.5 at 256 pixels with every width a quarter, random: VAE, text encoder and U-Net
 have nearly the shares of a step that they have there (`lora_training_bound.py` counts them), at a sixteenth of the work.
@@ -10,6 +10,9 @@ All train the same layers at the same rank on the same pictures, batch size and 
 takes some steps, in changing order; printed are images a second and the median of the per-round ratios. Reading files,
 encoding and building what stays is not timed for ours with caches, as it happens once; the seconds it takes are printed.
 Peak memory is that of a process of its own for each.
+
+With `--dtype bfloat16` the frozen weights are kept in it and the arithmetic is autocast to it, as the script does for
+`--mixed_precision bf16`; the trained ones stay in float32.
 
 `diffusers` has the steps of its `examples/text_to_image/train_text_to_image_lora.py` as published (resize, cut,
 normalise, VAE, text encoder, U-Net, AdamW), with two of its mistakes mended, since they change nothing about speed: the
@@ -36,6 +39,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from machine import describe_machine
+from mezzotint import Pipeline
 from paired import add_clock, clock_of, in_turn, ratio, timed
 from PIL import Image
 
@@ -77,6 +81,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--steps", type=int, default=6, help="in a round")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     add_clock(parser)
     parser.add_argument("--memory", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--memory-of", choices=list(LOOPS), help=argparse.SUPPRESS)
@@ -92,7 +97,8 @@ def main() -> None:
         steps, prepared = {}, {}
         for name, make in LOOPS.items():
             began = time.perf_counter()
-            steps[name] = stack.enter_context(Stepping(make(options.model, pictures, options.batch_size)))
+            pipe = mezzotint.load(options.model, dtype=getattr(torch, options.dtype))
+            steps[name] = stack.enter_context(Stepping(make(pipe, pictures, options.batch_size)))
             steps[name]()
             prepared[name] = time.perf_counter() - began
         ways = {name: timed(repeated(step, options.steps), clock_of(options)) for name, step in steps.items()}
@@ -132,13 +138,12 @@ class Stepping:
         self.loop.close()  # type: ignore[attr-defined]
 
 
-def ours(model: str, pictures: Path, batch_size: int, cache: str) -> Iterator[None]:
+def ours(pipe: Pipeline, pictures: Path, batch_size: int, cache: str) -> Iterator[None]:
     """`mezzotint_training.train`, stopped after each step."""
     from mezzotint_lora.training import LoRASettings, attached_lora
     from mezzotint_training import prepare
     from mezzotint_training.training import Training
 
-    pipe = mezzotint.load(model)
     settings = LoRASettings(
         steps=10**6,
         batch_size=batch_size,
@@ -147,6 +152,7 @@ def ours(model: str, pictures: Path, batch_size: int, cache: str) -> Iterator[No
         targets="attention",
         cache=cache,
         vae_batch_size=batch_size,
+        mixed_precision=precision_of(pipe),
         tensorboard=False,
         save_every=10**6,
     )
@@ -164,18 +170,19 @@ def ours(model: str, pictures: Path, batch_size: int, cache: str) -> Iterator[No
             yield
 
 
-def diffusers_loop(model: str, pictures: Path, batch_size: int) -> Iterator[None]:
+def diffusers_loop(pipe: Pipeline, pictures: Path, batch_size: int) -> Iterator[None]:
     """The steps of diffusers' `train_text_to_image_lora.py`, with torchvision's transforms written out."""
     from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
     from diffusers import DDPMScheduler
     from diffusers.optimization import get_scheduler
     from diffusers.training_utils import cast_training_params
     from peft import LoraConfig
 
-    pipe = mezzotint.load(model)
     unet, vae, text_encoder, tokenizer = pipe.unet, pipe.vae, pipe.text_encoder, pipe.tokenizer
     noise_scheduler = DDPMScheduler.from_config(pipe.scheduler.config)
-    accelerator = Accelerator(cpu=True)
+    AcceleratorState._reset_state()
+    accelerator = Accelerator(cpu=True, mixed_precision=precision_of(pipe))
     for network in (unet, vae, text_encoder):
         network.requires_grad_(False)
     unet.add_adapter(
@@ -193,7 +200,10 @@ def diffusers_loop(model: str, pictures: Path, batch_size: int) -> Iterator[None
         train_loss = 0.0
         for batch in loader:
             with accelerator.accumulate(unet):
-                latents = vae.encode(batch["pixel_values"]).latent_dist.sample() * vae.config.scaling_factor
+                latents = (
+                    vae.encode(batch["pixel_values"].to(vae.dtype)).latent_dist.sample()
+                    * vae.config.scaling_factor
+                )
                 noise = torch.randn_like(latents)
                 count = noise_scheduler.config.num_train_timesteps
                 timesteps = torch.randint(0, count, (len(latents),), device=latents.device).long()
@@ -216,28 +226,35 @@ def diffusers_loop(model: str, pictures: Path, batch_size: int) -> Iterator[None
             yield
 
 
-def peft_alone(model: str, pictures: Path, batch_size: int) -> Iterator[None]:
+def peft_alone(pipe: Pipeline, pictures: Path, batch_size: int) -> Iterator[None]:
     """The U-Net's step on a batch that is there."""
+    from diffusers.training_utils import cast_training_params
     from peft import LoraConfig, inject_adapter_in_model
 
-    pipe = mezzotint.load(model)
     pipe.unet.requires_grad_(False)
     inject_adapter_in_model(LoraConfig(r=RANK, lora_alpha=RANK, target_modules=TARGETS), pipe.unet)
+    cast_training_params(pipe.unet)
     parameters = [p for p in pipe.unet.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=RATE)
     side = pipe.native_size[0] // pipe.vae_scale_factor
-    latents = torch.randn(batch_size, pipe.unet.config.in_channels, side, side)
+    latents = torch.randn(batch_size, pipe.unet.config.in_channels, side, side, dtype=pipe.unet.dtype)
     with torch.no_grad():
         ids = pipe.tokenizer([""] * batch_size, padding="max_length", return_tensors="pt").input_ids
         embeddings = pipe.text_encoder(ids)[0]
     while True:
         timesteps = torch.randint(0, 1000, (batch_size,))
-        prediction = pipe.unet(latents, timesteps, embeddings, return_dict=False)[0]
-        F.mse_loss(prediction, torch.randn_like(latents)).backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision_of(pipe) == "bf16"):
+            prediction = pipe.unet(latents, timesteps, embeddings, return_dict=False)[0]
+        F.mse_loss(prediction.float(), torch.randn_like(prediction, dtype=torch.float32)).backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         optimizer.zero_grad()
         yield
+
+
+def precision_of(pipe: Pipeline) -> str:
+    """accelerate's word for the arithmetic that goes with the weights' dtype."""
+    return "bf16" if pipe.unet.dtype == torch.bfloat16 else "no"
 
 
 class FolderOfPictures(torch.utils.data.Dataset):
@@ -302,6 +319,7 @@ def memory_of(name: str, options: argparse.Namespace) -> float:
     """Peak resident memory of a few steps, in MB, in a process of its own."""
     command = [sys.executable, __file__, "--memory-of", name, "--model", options.model]
     command += ["--pictures", str(options.pictures), "--batch-size", str(options.batch_size)]
+    command += ["--dtype", options.dtype]
     return float(json.loads(subprocess.check_output(command, text=True).splitlines()[-1]))
 
 
@@ -309,13 +327,14 @@ def peak_memory(options: argparse.Namespace) -> float:
     """Of this process, after three steps."""
     with tempfile.TemporaryDirectory() as folder:
         pictures = write_pictures(Path(folder) / "pictures", options.pictures)
-        with Stepping(LOOPS[options.memory_of](options.model, pictures, options.batch_size)) as step:
+        pipe = mezzotint.load(options.model, dtype=getattr(torch, options.dtype))
+        with Stepping(LOOPS[options.memory_of](pipe, pictures, options.batch_size)) as step:
             for _ in range(3):
                 step()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-LOOPS: dict[str, Callable[[str, Path, int], Iterator[None]]] = {
+LOOPS: dict[str, Callable[[Pipeline, Path, int], Iterator[None]]] = {
     "ours, cached": lambda *arguments: ours(*arguments, cache="memory"),
     "ours, not cached": lambda *arguments: ours(*arguments, cache="off"),
     "diffusers": diffusers_loop,

@@ -18,6 +18,7 @@ import torch
 from diffusers.training_utils import EMAModel
 from torch import Tensor
 
+from .attention import AttentionOfFewPlaces
 from .averaging import averaged
 from .batches import Batch, Batches
 from .chance import seed_torch
@@ -144,7 +145,7 @@ class Training:
         encoders = make_encoders(trainee, settings)
         training = encoders.fill(self.data.training, process, count, self.accelerator.wait_for_everyone)
         held_out = encoders.fill(self.data.held_out, process, count, self.accelerator.wait_for_everyone)
-        self.dataset = training
+        self.dataset, self._digest = training, training.digest()
         self.order = training.order(settings.batch_size, settings.seed)
         self.batches = Batches(training, encoders.latents, encoders.text, trainee, settings.prior_weight)
         self.last = settings.steps
@@ -165,7 +166,7 @@ class Training:
         checkpoint = self._last_checkpoint() if resume else None
         if checkpoint is not None:
             self._load(checkpoint)
-        if resume:
+        if resume and self.is_main:
             logger.info("%s", self._where_it_stands())
         self.networks, self.optimizer = self.accelerator.prepare(trainee.networks, self._optimizer)
         if hasattr(self._optimizer, "train"):
@@ -262,7 +263,7 @@ class Training:
             seed_torch("step", settings.seed, self._number(self.step, part, accelerator.process_index))
             batch = next(batches)
             is_last = part == settings.accumulate - 1
-            with nullcontext() if is_last else accelerator.no_sync(self.networks):
+            with nullcontext() if is_last else accelerator.no_sync(self.networks), AttentionOfFewPlaces():
                 losses = self._losses(batch)
                 # Gradients are averaged over processes.
                 accelerator.backward(losses.sum() * accelerator.num_processes / samples)
@@ -342,7 +343,7 @@ class Training:
             "started": self.started,
             "average_step": None if self.ema is None else self.ema.optimization_step,
             "model": self.trainee.pipe.fingerprint,
-            "data": self.dataset.digest(),
+            "data": self._digest,
             "settings": self.settings.model_dump(mode="json"),
         }
 

@@ -19,7 +19,6 @@ from .store import TensorStore
 from .text import TextEncoder
 
 logger = logging.getLogger("mezzotint")
-CAPTIONS_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -87,8 +86,8 @@ class Encoders:
     def _embed(self, dataset: Dataset) -> None:
         texts = [possible(item.captions, item.captioning) for item in dataset.items]
         known = list(dict.fromkeys(text for each in texts if each is not None for text in each))
-        for first in range(0, len(known), CAPTIONS_AT_ONCE):
-            self.text.embeddings(known[first : first + CAPTIONS_AT_ONCE])
+        for caption in known:
+            self.text.embeddings([caption])
 
 
 def make_encoders(trainee: Trainee, settings: TrainingSettings) -> Encoders:

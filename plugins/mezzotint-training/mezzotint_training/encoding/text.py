@@ -64,11 +64,13 @@ class TextEncoder:
             for text, key in keys.items():
                 kept = self.store.get(key)
                 made[text] = None if kept is None else kept["embedding"]
-        missing = [place for place, text in enumerate(texts) if made[text] is None]
         device = next(self.text_encoder.parameters()).device
-        if missing:
-            fresh = embed(self.text_encoder, ids[missing].to(device), self.clip_skip).cpu()
-            for place, embedding in zip(missing, fresh, strict=True):
+        missing = [place for place, text in enumerate(texts) if made[text] is None]
+        # One by one where they are kept: how many are missing depends on what came before, and on some processors the
+        # bits depend on how many are embedded at once.
+        for places in [missing] if self.store is None else ([place] for place in missing):
+            fresh = embed(self.text_encoder, ids[places].to(device), self.clip_skip).cpu()
+            for place, embedding in zip(places, fresh, strict=True):
                 made[texts[place]] = embedding
                 if self.store is not None:
                     self.store.put(keys[texts[place]], {"embedding": embedding.clone()})
