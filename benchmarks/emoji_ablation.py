@@ -1,13 +1,13 @@
 """Which choices of the emoji recipe earn their place: short trainings that differ in one thing.
 
-    python benchmarks/emoji_ablation.py --work FOLDER [--steps 300] [--seeds 0 1] [--only NAME ...]
+    python benchmarks/emoji_ablation.py --work FOLDER [--steps 200] [--seeds 0 1] [--only NAME ...]
 
 `--work` is the folder of the recipe, after `data`. Two tables:
 
 * `channels`: what PSNR the encoder's first k channels allow if they are inverted linearly, on held-out pictures. No
   training; the decoder comes on top.
 * `denoiser`: squared error of v on held-out pairs and on training pictures, same noise and timesteps for all, after
-  `--steps` steps of 32 examples from each seed. All variants see the same examples. Short trainings tell which choice
+  `--steps` steps of 64 examples from each seed. All variants see the same examples. Short trainings tell which choice
   learns faster, not which is better in the end.
 """
 
@@ -45,7 +45,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--only", nargs="+", default=["channels", "denoiser"])
     options = parser.parse_args()
@@ -75,6 +75,9 @@ def denoisers(data: Data, work: Path, steps: int, seeds: list[int]) -> None:
     variants: dict[str, Callable[[], Denoiser]] = {
         "as shipped": lambda: Denoiser(make_unet(), make_text_encoder(words)),
         "random word vectors": lambda: Denoiser(make_unet(), make_text_encoder(torch.randn(words.shape))),
+        "caption not added to the time embedding": lambda: Denoiser(
+            make_unet(addition_embed_type=None), make_text_encoder(words)
+        ),
         "channels (96, 144)": lambda: Denoiser(make_unet((96, 144)), make_text_encoder(words)),
         "channels (128, 192)": lambda: Denoiser(make_unet((128, 192)), make_text_encoder(words)),
     }

@@ -22,6 +22,8 @@ class Emoji:
     """The working folder of the recipe."""
 
     work: Path
+    scorer: Path | None = None
+    """Folder of another scorer than the recipe's own."""
 
     @cached_property
     def data(self) -> Data:
@@ -44,7 +46,7 @@ class Emoji:
         Raises:
             RecipeError: it is not trained yet.
         """
-        return Judge(self.work)
+        return Judge(self.work, self.scorer)
 
     def finds_name(self, pixels: np.ndarray, labels: Sequence[str]) -> np.ndarray:
         """R@5 names: for each picture (n, 64, 64, 3), whether its label is among the nearest of all labels, (n,) bool."""

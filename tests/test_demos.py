@@ -20,6 +20,7 @@ pytest.importorskip("resvg_py")
 
 import mezzotint_controlnet
 import mezzotint_lora
+from mezzotint_emoji.recipe.checkpoint import load_checkpoint, save_checkpoint
 from mezzotint_emoji.recipe.manifest import Picture, save_manifest
 from mezzotint_lora.training import LoRASettings
 
@@ -29,7 +30,7 @@ from demos.edges import pictures as edge_pictures
 from demos.edges.__main__ import run as run_edges
 from demos.emoji import Emoji
 from demos.sheet import write_sheet
-from demos.style import classifier
+from demos.style import classifier, judging
 from demos.style import pictures as style_pictures
 from demos.style.__main__ import run as run_style
 from demos.subject.__main__ import run as run_subject
@@ -51,6 +52,12 @@ class Counter:
 
     def texts(self, captions: list[str]) -> torch.Tensor:
         return torch.nn.functional.normalize(torch.arange(1.0, 3 * len(captions) + 1).view(-1, 3), dim=1)
+
+
+def pretend_to_fit(work, data, folder, schedule):
+    """In place of training the scorer: writes down what it would have seen."""
+    seen = [(picture.archive, picture.label, picture.style) for picture in data.pictures]
+    save_checkpoint(folder / "state.pt", {"step": schedule.steps, "seen": seen})
 
 
 @pytest.fixture
@@ -78,6 +85,10 @@ def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Demo:
     (package / "icons.json").write_text(json.dumps({"icons": icons}))
     monkeypatch.setattr(style_pictures, "fetch", lambda source, folder: package)
     monkeypatch.setattr(style_pictures, "TRAINED", 4)
+    (work / "scorer_training").mkdir()
+    save_checkpoint(work / "scorer_training" / "state.pt", {"step": 5})
+    monkeypatch.setattr("demos.style.judging.fit_scorer", pretend_to_fit)
+    monkeypatch.setattr("demos.style.judging.keep_freed_memory", lambda: None)
     monkeypatch.setattr("demos.style.measuring.SHOWN", ("fox", "crown"))
     monkeypatch.setattr("demos.subject.training.PRIOR", 3)
     pipe = tiny_pipeline(
@@ -115,6 +126,18 @@ def test_no_concept_is_trained_on_and_measured(demo):
     assert len(trained) == 4
     assert held_out
     assert not trained & held_out
+
+
+def test_names_are_found_by_a_scorer_that_knows_the_style_from_other_concepts(demo):
+    run_style(demo)
+    state = load_checkpoint(demo.folder / "scorer-3" / "state.pt")
+    assert state["step"] == 5 + judging.STEPS
+    assert {style for _, _, style in state["seen"]} == {"flat"}
+    twemoji = [label for archive, label, _ in state["seen"] if archive == style_pictures.TWEMOJI.folder]
+    held_out = style_pictures.Twemoji(demo.emoji, demo.folder / "packages").held_out
+    assert len(twemoji) == len(demo.emoji.concepts) - 3
+    assert len({picture.label for picture in held_out} - set(twemoji)) == 3
+    assert load_checkpoint(demo.emoji.work / "scorer_training" / "state.pt") == {"step": 5}
 
 
 def test_a_lora_that_was_trained_with_other_settings_is_not_taken_for_this_one(demo):

@@ -18,6 +18,7 @@ from ..markdown import markdown
 from ..shares import Measured, ratio, share
 from ..sheet import write_sheet
 from .classifier import Classifier, features_of, through_vae, train_classifier
+from .judging import judge_of_both
 from .pictures import PHRASE, STYLE, Twemoji, captions, in_own_style
 
 WEIGHTS = (0.0, 0.5, 1.0, 1.5)
@@ -59,23 +60,28 @@ def measure(demo: Demo, twemoji: Twemoji, lora: Path) -> dict[str, Measured]:
       set's, which is the style that the training starts from.
     * `R@5 pictures, …`: pictures for which the scorer has the concept's real picture among the five nearest; of the base
       among the flat set, of the LoRA among Twemoji, both of the same concepts. `kept`: at weight 1, relative to the base.
-    * `R@5 names, …`: pictures whose name is among the five nearest names. The scorer has never seen Twemoji: what it makes
-      of Twemoji's own pictures is how much it can find.
+    * `R@5 names, …`: pictures whose name is among the five nearest names. `names kept`: at weight 1, relative to the base.
+
+    The scorer has seen Twemoji's pictures of other concepts (`judge_of_both`): what it makes of the real pictures of these
+    is how much it can find.
     """
     gallery, flat = _galleries(demo, twemoji)
     often = {picture.base for picture in demo.emoji.data.drawn_often().pictures if picture.style == STYLE}
     # Only what the base has seen in its own style, so that it is measured at its best.
     asked = [picture for picture in twemoji.held_out if picture.base in flat.keys() & often][: demo.count]
     classifier, figures = _classifier(demo, gallery, flat, asked)
+    emoji = judge_of_both(demo, twemoji, asked)
 
-    def add(name: str, pixels: np.ndarray, among: Mapping[str, np.ndarray]) -> np.ndarray:
-        bases, labels = [each.base for each in asked], [label_of(each) for each in asked]
-        found = demo.emoji.finds_picture(pixels, bases, np.stack(list(among.values())), list(among))
+    bases, labels = [each.base for each in asked], [label_of(each) for each in asked]
+
+    def add(name: str, pixels: np.ndarray, among: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        found = emoji.finds_picture(pixels, bases, np.stack(list(among.values())), list(among))
+        named = emoji.finds_name(pixels, labels)
         features = features_of(demo.emoji.judge.scorer, to_tensor(pixels))
         figures[f"style, {name}"] = share(classifier.is_second(features))
         figures[f"R@5 pictures, {name}"] = share(found)
-        figures[f"R@5 names, {name}"] = share(demo.emoji.finds_name(pixels, labels))
-        return found
+        figures[f"R@5 names, {name}"] = share(named)
+        return found, named
 
     base = add("base", draw(demo.pipe, [in_own_style(each) for each in asked], demo.kept, "base"), flat)
     prompts = [captions(each)[0] for each in asked]
@@ -83,10 +89,11 @@ def measure(demo: Demo, twemoji: Twemoji, lora: Path) -> dict[str, Measured]:
         name = f"weight {weight:g}"
         found = add(name, draw(demo.pipe, prompts, demo.kept, name, use=with_lora(lora, weight)), gallery)
         if weight == 1:
-            figures["kept"] = ratio(found, base)
+            for kept, ours, theirs in zip(("kept", "names kept"), found, base, strict=True):
+                figures[kept] = ratio(ours, theirs)
     for name, pictures in (("flat", flat), ("Twemoji", gallery)):
         real = np.stack([pictures[picture.base] for picture in asked])
-        figures[f"R@5 names, {name}"] = share(demo.emoji.finds_name(real, [label_of(each) for each in asked]))
+        figures[f"R@5 names, {name}"] = share(emoji.finds_name(real, labels))
     return figures
 
 
@@ -136,6 +143,6 @@ def table(figures: Mapping[str, Measured]) -> str:
             "its name among the five nearest",
         ],
         ([title, *(figures.get(f"{kind}, {name}", "") for kind in kinds)] for title, name in rows.items()),
-        f"{figures['kept'].count} concepts that are not among the 200; 95 % intervals in brackets. Pictures found at weight 1, "
-        f"relative to the base: {figures['kept']}.",
+        f"{figures['kept'].count} concepts that are not among the 200; 95 % intervals in brackets. At weight 1, relative to the "
+        f"base: names {figures['names kept']}, pictures {figures['kept']}.",
     )

@@ -76,7 +76,11 @@ class Twemoji:
 
     def pixels(self, pictures: list[Picture]) -> np.ndarray:
         """(n, 64, 64, 3) uint8, on white with a margin, as the base model was trained."""
-        return on_background(np.stack([render(picture, self.packages / "unpacked") for picture in pictures]))
+        return on_background(self.drawings(pictures))
+
+    def drawings(self, pictures: list[Picture]) -> np.ndarray:
+        """(n, 64, 64, 4) uint8, transparent where nothing is."""
+        return np.stack([render(picture, self.packages / "unpacked") for picture in pictures])
 
 
 def captions(picture: Picture) -> tuple[str, ...]:

@@ -68,7 +68,9 @@ def make_text_encoder(words: Tensor) -> CLIPTextModel:
     return text_encoder
 
 
-def make_unet(channels: tuple[int, ...] = (96, 192)) -> UNet2DConditionModel:
+def make_unet(
+    channels: tuple[int, ...] = (96, 192), addition_embed_type: str | None = "text"
+) -> UNet2DConditionModel:
     """Two resolutions, 8 × 8 and 4 × 4, both with cross-attention.
 
     `addition_embed_type="text"` also adds the pooled caption to the time embedding (as DeepFloyd IF does),
@@ -87,7 +89,7 @@ def make_unet(channels: tuple[int, ...] = (96, 192)) -> UNet2DConditionModel:
         norm_num_groups=16,
         use_linear_projection=True,
         resnet_time_scale_shift="scale_shift",
-        addition_embed_type="text",
+        addition_embed_type=addition_embed_type,
         addition_embed_type_num_heads=64,
     )
 

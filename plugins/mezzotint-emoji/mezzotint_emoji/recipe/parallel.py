@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from .hardware import autocast
 
@@ -39,7 +40,9 @@ class Shares:
             scalars["loss"].backward()
             return {name: value.detach() for name, value in scalars.items()}
 
-        results = list(self.pool.map(run, self.networks, parts))
+        # In bf16 PyTorch's fused attention takes a third of the step: for so few places its backward pass is slow.
+        with sdpa_kernel(SDPBackend.MATH):
+            results = list(self.pool.map(run, self.networks, parts))
         with torch.no_grad():
             for parameter, *others in zip(*(network.parameters() for network in self.networks), strict=True):
                 if parameter.grad is not None:

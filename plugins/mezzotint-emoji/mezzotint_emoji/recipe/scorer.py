@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
 from .checkpoint import load_checkpoint
-from .data import load, load_tokenizer, to_tensor
+from .data import Data, load, load_tokenizer, to_tensor
 from .errors import need
 from .layouts import Composer
 from .networks import make_text_encoder
@@ -24,6 +24,7 @@ SCHEDULE = Schedule(
     steps=500, batch=256, learning_rate=1.5e-3, warmup=100, ema=0.99, weight_decay=0.05, seed=2
 )
 WIDTH = 128
+FOLDER = "scorer_training"
 
 
 class Residual(nn.Module):
@@ -71,11 +72,15 @@ def contrastive_loss(scorer: Scorer, images: Tensor, ids: Tensor) -> dict[str, T
 
 def train_scorer(work: Path, schedule: Schedule = SCHEDULE, threads: int = 1) -> None:
     """Train on the pictures that the U-Net is trained on, with captions of the same kind."""
-    data = load(work).drawn_often()
+    fit_scorer(work, load(work).drawn_often(), work / FOLDER, schedule, threads)
+
+
+def fit_scorer(work: Path, data: Data, folder: Path, schedule: Schedule, threads: int = 1) -> None:
+    """Train on `data`, with checkpoints in `folder`; tokenizer and word vectors are those of `work`."""
     composer = Composer(data.pictures, data.pixels)
     tokenizer = load_tokenizer(work)
     torch.manual_seed(schedule.seed)
-    training = Training(Scorer(load_word_vectors(work)), schedule, work / "scorer_training")
+    training = Training(Scorer(load_word_vectors(work)), schedule, folder)
 
     def inputs_of(batch: Batch) -> tuple[Tensor, ...]:
         examples = [composer.captioned(int(i), batch.random) for i in batch.indices]
@@ -91,12 +96,17 @@ def train_scorer(work: Path, schedule: Schedule = SCHEDULE, threads: int = 1) ->
 
 
 class Judge:
-    """The trained scorer with its tokenizer: embeds pictures and captions without gradients."""
+    """A trained scorer with its tokenizer: embeds pictures and captions without gradients.
 
-    def __init__(self, work: Path) -> None:
+    Args:
+        work: folder of the recipe.
+        folder: of the scorer's checkpoint; default: the recipe's own scorer.
+    """
+
+    def __init__(self, work: Path, folder: Path | None = None) -> None:
         self.tokenizer = load_tokenizer(work)
         self.scorer = Scorer(load_word_vectors(work)).eval()
-        state = load_checkpoint(need(work / "scorer_training" / "state.pt", "train scorer"))
+        state = load_checkpoint(need((folder or work / FOLDER) / "state.pt", "train scorer"))
         with torch.no_grad():
             for parameter, mean in zip(self.scorer.parameters(), state["average"], strict=True):
                 parameter.copy_(mean)
