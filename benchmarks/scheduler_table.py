@@ -335,7 +335,7 @@ def page(data: Mapping[str, Any]) -> str:
             BEST,
             *best(ours, theirs),
             RIVALS,
-            f"<small>{machine}; emoji model {data['emoji_model'][:12]}</small>\n",
+            f"<small>{machine}; emoji model {data.get('emoji_model', '')[:12]}</small>\n",
         ]
     )
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from mezzotint import Conditioning, Field, Residuals, hookimpl
 from mezzotint.errors import ModelError, RequestError
-from pydantic import FiniteFloat
 
 from .image_control import ImageControl, to_tensor
 from .modes import Mode, controlled_passes, only_with_prompt, soft_weights
@@ -68,7 +67,7 @@ class ControlNet(ImageControl, name="controlnet"):
     mode: Mode = Field(
         "balanced", description="what counts more, prompt or control (as the web UI), or guess (as diffusers)"
     )
-    layer_weights: list[FiniteFloat] | None = Field(
+    layer_weights: list[float] | None = Field(
         None, description="factor for each residual, the middle block's last, instead of the mode's own"
     )
 

@@ -30,7 +30,7 @@ class ImageControl(Extension):
         description="network: diffusers folder, .safetensors file, or a plugin's model by name"
     )
     image: PictureForEach = Field(description="control picture, or one for each image of the run")
-    scale: float = Field(1.0, allow_inf_nan=False, description="strength; 0 switches it off")
+    scale: float = Field(1.0, description="strength; 0 switches it off")
     start: float = Field(0.0, ge=0, le=1, description="fraction of the run at which it begins")
     end: float = Field(1.0, ge=0, le=1, description="fraction of the run at which it ends")
     window: Window = Field(

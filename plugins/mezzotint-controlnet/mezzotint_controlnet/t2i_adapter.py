@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from mezzotint import Field, Residuals, hookimpl
 from mezzotint.errors import ModelError, RequestError
-from pydantic import FiniteFloat
 
 from .controlnet import Rows
 from .image_control import ImageControl, to_tensor
@@ -41,7 +40,7 @@ class T2IAdapter(ImageControl, name="t2i-adapter"):
     """Let a picture (sketch, depth, colours) guide the composition, at the cost of one small network a run."""
 
     mode: AdapterMode = Field("balanced", description="what counts more, prompt or control (as the web UI)")
-    layer_weights: list[FiniteFloat] | None = Field(
+    layer_weights: list[float] | None = Field(
         None, description="factor for each feature, instead of the mode's own"
     )
 

@@ -59,9 +59,7 @@ class Inpaint(GivenPicture, name="inpaint", conflicts=("inpaint", "image-to-imag
     keep_pixels: bool = Field(
         True, description="put the picture's own pixels back where the mask is black, which the decoder moves"
     )
-    feather: float = Field(
-        0.0, ge=0, allow_inf_nan=False, description="pixels over which they fade in (sigma of a Gaussian)"
-    )
+    feather: float = Field(0.0, ge=0, description="pixels over which they fade in (sigma of a Gaussian)")
 
     @hookimpl
     def initial_latents(self, noise: Tensor, scheduler: Any, run: Run) -> Tensor:

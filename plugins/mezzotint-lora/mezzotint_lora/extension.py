@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from mezzotint import Extension, Field, hookimpl
-from pydantic import FiniteFloat, field_validator, model_validator
+from pydantic import field_validator, model_validator
 
 from . import schedule as schedules
 
@@ -29,16 +29,15 @@ class LoRA(Extension, name="lora"):
     )
     weight: float = Field(
         1.0,
-        allow_inf_nan=False,
         description="multiplies the whole change; 0 is the base, negative the opposite",
     )
     fuse: bool = Field(
         False, description="add it into the weights for the time of use: no cost a step, more memory"
     )
     text_encoder_weight: float | None = Field(
-        None, allow_inf_nan=False, description="in place of weight for text encoders; default: weight"
+        None, description="in place of weight for text encoders; default: weight"
     )
-    blocks: dict[str, FiniteFloat] = Field(
+    blocks: dict[str, float] = Field(
         default_factory=dict,
         description='factors by place, such as {"down.*": 0.5, "mid": 0, "text.11": 0.3}; the closest counts',
     )

@@ -46,14 +46,22 @@ def require_openvino() -> None:
         raise PlanError(f"openvino cannot be imported ({error}); install it: pip install openvino") from None
 
 
+@dataclass(frozen=True)
+class Read:
+    """The weights' state and sample when their content was last read, and the content."""
+
+    state: Hashable
+    sample: Hashable
+    content: str
+
+
 @dataclass(eq=False)
 class Engine:
     """What one pipeline has converted, and what the run that is under way does."""
 
     converted: dict[str, dict[Hashable, Converted]] = field(default_factory=dict)
     """By content of the weights, the one used last at the end; then by shapes, types and precision."""
-    digest: tuple[Hashable, Hashable, str] | None = None
-    """The weights' state and sample when their content was last read, and the content."""
+    read: Read | None = None
     watched: Watched | None = None
     """The U-Net of the run."""
     wraps: bool = False
@@ -75,8 +83,8 @@ class Engine:
         self.run, self.of_run = weakref.ref(run), ""
         self.calls = self.torch_calls = self.conversions = 0
         self.watched = Watched(run.pipe.unet)
-        if self.digest is not None and self.digest[1] != self.watched.sample():
-            self.digest = None
+        if self.read is not None and self.read.sample != self.watched.sample():
+            self.read = None
         self.because = _needed_inside(run, extension, self.wraps)
         if run.pipe.device.type != "cpu":
             self.because = f"the model is on {run.pipe.device}; load it with device='cpu'"
@@ -121,13 +129,13 @@ class Engine:
         if self.watched is None or not self.watched.weights.are_in_place():
             self.watched = Watched(unet)
         touched = self.watched.touched()
-        if self.digest is None or self.digest[0] != touched:
-            self.digest = (touched, self.watched.sample(), content(unet))
-        if self.of_run and self.of_run != self.digest[2]:
+        if self.read is None or self.read.state != touched:
+            self.read = Read(touched, self.watched.sample(), content(unet))
+        if self.of_run and self.of_run != self.read.content:
             self.because = "an extension changes the weights during the run"
             logger.warning("openvino: the U-Net goes on in torch, because %s", self.because)
             return None
-        self.of_run = self.digest[2]
+        self.of_run = self.read.content
         return self.of_run
 
     def outputs(self) -> dict[str, Any]:

@@ -7,7 +7,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mezzotint import Extension, hookimpl, shadowed, weight_state
+from mezzotint import hookimpl, shadowed, weight_state
+
+from ..between_runs import KeepsBetweenRuns
 
 if TYPE_CHECKING:
     from mezzotint import Pipeline, Run
@@ -26,7 +28,7 @@ class Projections:
     reused: int = 0
 
 
-class TextKV(Extension, name="text-kv"):
+class TextKV(KeepsBetweenRuns, name="text-kv"):
     """Project keys and values of the text once for a prompt; the picture is the same, bit for bit.
 
     A projection is used again only for the same embeddings object, unchanged, by the same weights, unchanged,
@@ -46,10 +48,9 @@ class TextKV(Extension, name="text-kv"):
                         stack.enter_context(shadowed(projection, Remembered(projection, counts)))
             yield
 
-    @hookimpl
-    def timesteps(self, run: Run) -> None:
+    def begin_run(self, pipe: Pipeline) -> None:
         """Count from here, whatever a run that was interrupted left."""
-        counts = _counts(run.pipe)
+        counts = _counts(pipe)
         counts.computed = counts.reused = 0
 
     @hookimpl

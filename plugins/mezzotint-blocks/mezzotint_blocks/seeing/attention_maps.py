@@ -37,7 +37,6 @@ class AttentionMaps(Extension, name="attention-maps"):
     apart: float = Field(
         0.3,
         ge=0,
-        allow_inf_nan=False,
         description="how much of the other words' mean map is taken away; 0 for none, as in DAAM",
     )
     start: Start = 0.0

@@ -60,9 +60,8 @@ def tokens_of_words(tokenizer: Any, prompt: str, words: Sequence[str] = ()) -> M
     Raises:
         RequestError: a word is so far behind that the text encoder does not read it.
     """
-    spans = {word: find_word(word, prompt) for word in words} if words else _remarkable(prompt)
-    if words:
-        spans = {word: places for word, places in spans.items() if places}
+    there = {word: places for word in words if (places := find_word(word, prompt))}
+    spans = there if words else _remarkable(prompt)
     encoded = tokenizer(
         prompt, truncation=True, max_length=tokenizer.model_max_length, return_offsets_mapping=True
     )

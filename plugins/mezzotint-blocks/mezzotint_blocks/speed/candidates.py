@@ -73,7 +73,7 @@ def candidates(
             with its defaults.
     """
     singles = [((spec,), True) for spec in EXACT] + [((spec,), False) for spec in APPROXIMATE]
-    known = {name for (spec,), _ in singles for name, _ in (spec,)}
+    known = {name for name, _ in (*EXACT, *APPROXIMATE)}
     singles += [(((name, {}),), False) for name in dict.fromkeys(only) if name not in known]
     for specs, exact in [*singles, *((pair, False) for pair in PAIRS)]:
         names = [name for name, _ in specs]

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from mezzotint import Extension, hookimpl, shadowed
+from mezzotint import hookimpl, shadowed
+
+from ..between_runs import KeepsBetweenRuns
 
 if TYPE_CHECKING:
     from mezzotint import Pipeline, Run
@@ -14,7 +16,9 @@ if TYPE_CHECKING:
     from .regions import Regions
 
 
-class Compile(Extension, name="compile", conflicts=("openvino", "packed-weights", "fused-qkv", "text-kv")):
+class Compile(
+    KeepsBetweenRuns, name="compile", conflicts=("openvino", "packed-weights", "fused-qkv", "text-kv")
+):
     """Compile the U-Net's repeated blocks with torch's inductor. Exact to rounding; needs a C++ compiler on a CPU.
 
     Takes seconds to a minute once for a model, size and batch, and is kept until `pipe.free()`; blocks of
@@ -37,10 +41,9 @@ class Compile(Extension, name="compile", conflicts=("openvino", "packed-weights"
                     stack.enter_context(shadowed(module, Region(module, regions)))
             yield
 
-    @hookimpl
-    def timesteps(self, run: Run) -> None:
+    def begin_run(self, pipe: Pipeline) -> None:
         """Count from here, whatever a run that was interrupted left."""
-        _regions(run.pipe).start_count()
+        _regions(pipe).start()
 
     @hookimpl
     def latents(self, run: Run) -> None:

@@ -10,14 +10,13 @@ from mezzotint import weight_sample, weight_state
 from torch import Tensor
 
 Value = TypeVar("Value")
-Weights = Sequence[Tensor | None]
 
 
 @dataclass(frozen=True, eq=False)
 class Derived(Generic[Value]):
     """A value, and the weights that it was made from."""
 
-    weights: Weights
+    weights: Sequence[Tensor | None]
     state: Hashable
     sample: Hashable
     value: Value
@@ -29,7 +28,7 @@ class DerivedStore(Generic[Value]):
 
     kept: dict[Hashable, Derived[Value]] = field(default_factory=dict)
 
-    def of(self, key: Hashable, weights: Weights, make: Callable[[], Value]) -> Value:
+    def of(self, key: Hashable, weights: Sequence[Tensor | None], make: Callable[[], Value]) -> Value:
         """The value of `key`: the one that is kept if no weight was written since, else a new one."""
         state = weight_state(*weights)
         kept = self.kept.get(key)

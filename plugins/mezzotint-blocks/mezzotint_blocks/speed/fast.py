@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mezzotint import Extension, Field, hookimpl
 
+from ..between_runs import KeepsBetweenRuns
 from ..caches.text_kv import TextKV
 from .bf16 import BFloat16
 from .channels_last import ChannelsLast
@@ -78,7 +79,7 @@ class Fast(Extension, name="fast", conflicts=(*PARTS, "openvino")):
     def timesteps(self, run: Run) -> None:
         """What the parts do at the start of a run."""
         for part in self.choose(run.pipe).parts:
-            if isinstance(part, RecordedUNet | PackedWeights | FusedQKV):
+            if isinstance(part, KeepsBetweenRuns):
                 part.begin_run(run.pipe)
 
     @hookimpl

@@ -7,19 +7,21 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mezzotint import Extension, hookimpl, shadowed
+from mezzotint import hookimpl, shadowed
+
+from ..between_runs import KeepsBetweenRuns
 
 if TYPE_CHECKING:
-    from mezzotint import Pipeline, Run
+    from mezzotint import Pipeline
     from torch import Tensor
 
     from .derived import DerivedStore
 
-    Weights = tuple[Tensor, Tensor | None]
+    Stacked = tuple[Tensor, Tensor | None]
     """(q + k + v, dim) and (q + k + v)."""
 
 
-class FusedQKV(Extension, name="fused-qkv", conflicts=("openvino",)):
+class FusedQKV(KeepsBetweenRuns, name="fused-qkv", conflicts=("openvino",)):
     """Compute queries, keys and values of self-attention in one multiplication.
 
     Exact to rounding. After LoRA: fused weights are taken as they are, layers with adapters that are not
@@ -47,17 +49,12 @@ class FusedQKV(Extension, name="fused-qkv", conflicts=("openvino",)):
                         stack.enter_context(shadowed(each, fused.part(position)))
             yield
 
-    @hookimpl
-    def timesteps(self, run: Run) -> None:
-        """See whether weights were written between runs."""
-        self.begin_run(run.pipe)
-
     def begin_run(self, pipe: Pipeline) -> None:
-        """What `timesteps` does, for those who use it as a part."""
+        """See whether weights were written between runs."""
         _store(pipe).begin_run()
 
 
-def _store(pipe: Pipeline) -> DerivedStore[Weights]:
+def _store(pipe: Pipeline) -> DerivedStore[Stacked]:
     from .derived import DerivedStore
 
     return pipe.resource("fused qkv", DerivedStore)
@@ -74,7 +71,7 @@ class Fused:
     """Three projections of one input. The first that is asked computes all of them."""
 
     projections: tuple[Any, Any, Any]
-    store: DerivedStore[Weights]
+    store: DerivedStore[Stacked]
     """By the first projection."""
     waiting: tuple[Tensor, tuple[Tensor, ...]] | None = field(default=None)
     """The input and what is computed from it, until the last projection has asked."""
@@ -106,11 +103,11 @@ class Fused:
         parts = [each.out_features for each in self.projections]
         return linear(hidden_states, weight, bias).split(parts, dim=-1)
 
-    def _weights(self) -> Weights:
+    def _weights(self) -> Stacked:
         weights = [w for each in self.projections for w in (each.weight, each.bias)]
         return self.store.of(self.projections[0], weights, self._stacked)
 
-    def _stacked(self) -> Weights:
+    def _stacked(self) -> Stacked:
         import torch
 
         bias = None

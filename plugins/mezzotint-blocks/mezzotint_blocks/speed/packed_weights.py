@@ -7,8 +7,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mezzotint import Extension, Field, hookimpl, shadowed
+from mezzotint import Field, hookimpl, shadowed
 from mezzotint.errors import PlanError
+
+from ..between_runs import KeepsBetweenRuns
 
 if TYPE_CHECKING:
     from mezzotint import Pipeline, Run
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from .derived import DerivedStore
 
 
-class PackedWeights(Extension, name="packed-weights", conflicts=("openvino", "compile")):
+class PackedWeights(KeepsBetweenRuns, name="packed-weights", conflicts=("openvino", "compile")):
     """Keep the weights of convolutions in oneDNN's own layout, and what they work on channels last. CPU only.
 
     Exact to rounding. torch's CPU convolution arranges its weights anew at every call; at the deep layers of
@@ -37,13 +39,8 @@ class PackedWeights(Extension, name="packed-weights", conflicts=("openvino", "co
                 stack.enter_context(packed(model, store))
             yield
 
-    @hookimpl
-    def timesteps(self, run: Run) -> None:
-        """See whether weights were written between runs."""
-        self.begin_run(run.pipe)
-
     def begin_run(self, pipe: Pipeline) -> None:
-        """What `timesteps` does, for those who use it as a part."""
+        """See whether weights were written between runs."""
         packs(pipe).begin_run()
 
     @hookimpl

@@ -8,7 +8,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mezzotint import Extension, Weights, hookimpl, shadowed
+from mezzotint import Weights, hookimpl, shadowed
+
+from ..between_runs import KeepsBetweenRuns
 
 if TYPE_CHECKING:
     from mezzotint import Pipeline, Run
@@ -19,7 +21,7 @@ BLOCKS = ("ResnetBlock2D", "Transformer2DModel", "Downsample2D", "Upsample2D")
 
 
 class RecordedUNet(
-    Extension,
+    KeepsBetweenRuns,
     name="recorded-unet",
     conflicts=("openvino", "compile", "packed-weights", "fused-qkv", "text-kv"),
 ):
@@ -42,13 +44,8 @@ class RecordedUNet(
                     stack.enter_context(shadowed(module, Recorded(module, recordings)))
             yield
 
-    @hookimpl
-    def timesteps(self, run: Run) -> None:
-        """Let every block be looked at anew when it runs: whatever changes its inside is in place by then."""
-        self.begin_run(run.pipe)
-
     def begin_run(self, pipe: Pipeline) -> None:
-        """What `timesteps` does, for those who use it as a part."""
+        """Let every block be looked at anew when it runs: whatever changes its inside is in place by then."""
         _recordings(pipe).start()
 
     @hookimpl

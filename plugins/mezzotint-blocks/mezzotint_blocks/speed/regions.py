@@ -48,13 +48,16 @@ class Regions:
     """By exported code and by shapes, strides and types of all inputs."""
     known: dict[Hashable, Program] = field(default_factory=dict)
     """By block, arguments and weights' form: what a block need not be exported for again."""
+    run: int = 0
+    """Counts runs: in a new one, blocks' settings are read anew."""
     compiled: int = 0
     """In this run; 0 where everything was there already."""
     compiled_calls: int = 0
     uncompiled_calls: int = 0
 
-    def start_count(self) -> None:
+    def start(self) -> None:
         """A new run begins."""
+        self.run += 1
         self.compiled = self.compiled_calls = self.uncompiled_calls = 0
 
     def outputs(self) -> dict[str, int]:
@@ -106,6 +109,9 @@ class Region:
     regions: Regions
     original: Callable[..., Any] = field(init=False)
     foreign: bool = field(init=False)
+    settings: Hashable = None
+    read: int = -1
+    """The run in which the settings were read."""
 
     def __post_init__(self) -> None:
         self.original = self.module.forward
@@ -119,9 +125,11 @@ class Region:
         if torch.is_grad_enabled() or not fit or self.foreign or is_changed_inside(self.module):
             self.regions.uncompiled_calls += 1
             return self.original(*args, **kwargs)
+        if self.read != self.regions.run:
+            self.read, self.settings = self.regions.run, settings_of(self.module)
         # The weights' form is part of it: channels last, another dtype.
         form = _form([*inputs, *self.module.parameters()])
-        key = (self.module, settings_of(self.module), tuple(given), form)
+        key = (self.module, self.settings, tuple(given), form)
         known = self.regions.known
         if key not in known:
             known[key] = self._program(args, given)

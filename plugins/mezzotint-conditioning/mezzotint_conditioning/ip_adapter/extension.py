@@ -13,7 +13,7 @@ from mezzotint.errors import RequestError
 from mezzotint.hashing import hash_options
 from mezzotint.hooks.blocks import match
 from mezzotint.pictures import OptionalPictures, Pictures, open_picture
-from pydantic import FiniteFloat, model_validator
+from pydantic import model_validator
 
 if TYPE_CHECKING:
     from mezzotint import Block, Pipeline, Run
@@ -36,7 +36,7 @@ class IPAdapter(Extension, name="ip-adapter"):
 
     file: Path = Field(description="safetensors file with image_proj.* and ip_adapter.*")
     image: Pictures = Field(description="the picture to follow, or several")
-    scale: float = Field(1.0, allow_inf_nan=False, description="how strongly; 0 is not there at all")
+    scale: float = Field(1.0, description="how strongly; 0 is not there at all")
     mask: OptionalPictures = Field(
         None,
         description="where in the image it counts (white, not black or transparent): one picture, or one for each image",
@@ -44,7 +44,7 @@ class IPAdapter(Extension, name="ip-adapter"):
     encoder: Path | None = Field(
         None, description="folder of the CLIP image encoder; default: image_encoder beside the file"
     )
-    scales: Mapping[str, FiniteFloat] = Field(
+    scales: Mapping[str, float] = Field(
         default_factory=dict,
         description="factor for each block by pattern, such as up.0 or mid; blocks that none names are left out",
     )
