@@ -98,7 +98,7 @@ def choose(machine: Machine, *, exact: bool, compile_blocks: bool, small: bool) 
     packs = machine.device == "cpu" and machine.onednn and not (small or compile_blocks or chosen)
     if packs:
         chosen[PackedWeights()] = "oneDNN on a CPU"
-    elif machine.device == "cuda" or machine.fast_bf16:
+    elif machine.device == "cuda" or chosen:
         chosen[ChannelsLast()] = "what convolutions read fastest here"
     if compile_blocks:
         chosen[Compile()] = "asked for"

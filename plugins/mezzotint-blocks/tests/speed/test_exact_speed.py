@@ -107,7 +107,7 @@ def test_adapters_that_are_not_fused_are_right_at_every_scale(pipe):
 
 
 @pytest.mark.parametrize("size", [(32, 32), (48, 40)])
-@pytest.mark.parametrize("extension", [PackedWeights(), FusedQKV(), Fast()], ids=name_of)
+@pytest.mark.parametrize("extension", [PackedWeights(), FusedQKV(), Fast(exact=True)], ids=name_of)
 def test_another_size_with_what_is_kept_is_right_too(pipe, extension, size):
     pipe("a cat", use=[extension], **RUN)
     plain = pipe("a cat", size=size, **RUN).latents

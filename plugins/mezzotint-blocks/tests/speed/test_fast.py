@@ -44,7 +44,9 @@ def test_a_small_model_is_recorded_as_python_costs_most_there():
 def test_a_cpu_with_native_bfloat16_uses_it_unless_exactness_is_asked_for():
     amx = machine(flags=("amx_bf16",), fast_bf16=True)
     assert chosen(amx)[:2] == ["bf16", "channels-last"]
-    assert "bf16" not in chosen(amx, exact=True)
+    for small in (True, False):
+        # The same bits as on a machine without.
+        assert chosen(amx, exact=True, small=small) == chosen(machine(), exact=True, small=small)
 
 
 def test_a_gpu_gets_channels_last_and_no_weights_of_onednn():
