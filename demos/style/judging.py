@@ -7,12 +7,12 @@ from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
-from mezzotint_emoji.recipe.checkpoint import load_checkpoint
+import torch
+from mezzotint_emoji.recipe.checkpoint import last_state, state_file, training_folder
 from mezzotint_emoji.recipe.data import Data
-from mezzotint_emoji.recipe.errors import need
 from mezzotint_emoji.recipe.hardware import keep_freed_memory
 from mezzotint_emoji.recipe.manifest import Picture
-from mezzotint_emoji.recipe.scorer import FOLDER, SCHEDULE, fit_scorer
+from mezzotint_emoji.recipe.scorer import SCHEDULE, fit_scorer
 
 from ..command import Demo
 from ..emoji import Emoji
@@ -30,15 +30,15 @@ def judge_of_both(demo: Demo, twemoji: Twemoji, asked: Collection[Picture]) -> E
     Raises:
         RecipeError: the recipe's scorer is not trained yet.
     """
-    folder = demo.folder / f"scorer-{len(asked)}"
-    before = need(demo.emoji.work / FOLDER / "state.pt", "train scorer")
-    last = load_checkpoint(before)["step"] + STEPS
-    if not (folder / "state.pt").exists():
+    before, folder = demo.emoji.work, demo.folder / f"scorer-{len(asked)}"
+    last = last_state(before, "scorer")["step"] + STEPS
+    state = state_file(folder)
+    if not state.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(before, folder / "state.pt")
-    if load_checkpoint(folder / "state.pt")["step"] < last:
+        shutil.copyfile(state_file(training_folder(before, "scorer")), state)
+    if torch.load(state, weights_only=True)["step"] < last:
         keep_freed_memory()
-        fit_scorer(demo.emoji.work, _both(demo.emoji, twemoji, asked), folder, replace(SCHEDULE, steps=last))
+        fit_scorer(before, _both(demo.emoji, twemoji, asked), folder, replace(SCHEDULE, steps=last))
     return replace(demo.emoji, scorer=folder)
 
 

@@ -24,7 +24,7 @@ def models() -> list[ModelSpec]:
             name="emoji",
             path=MODEL,
             description="emoji of faces, people, animals, food, places and objects in five styles, on 14 colours, alone or in twos; 64 px",
-            licence="Apache-2.0; art under MIT and Apache-2.0, before version 0.3 CC BY 4.0 too, see NOTICE",
+            licence="Apache-2.0; art under MIT and Apache-2.0, see NOTICE",
             defaults=RunDefaults(steps=20, guidance=4.0),
             example_prompts=(
                 "3d render of a ghost",

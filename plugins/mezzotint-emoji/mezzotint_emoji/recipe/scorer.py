@@ -12,9 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
-from .checkpoint import load_checkpoint
+from .checkpoint import last_state, load_checkpoint, state_file, training_folder
 from .data import Data, load, load_tokenizer, to_tensor
-from .errors import need
 from .layouts import Composer
 from .networks import make_text_encoder
 from .trainer import Batch, Schedule, Training, train
@@ -24,7 +23,6 @@ SCHEDULE = Schedule(
     steps=500, batch=256, learning_rate=1.5e-3, warmup=100, ema=0.99, weight_decay=0.05, seed=2
 )
 WIDTH = 128
-FOLDER = "scorer_training"
 
 
 class Residual(nn.Module):
@@ -72,7 +70,7 @@ def contrastive_loss(scorer: Scorer, images: Tensor, ids: Tensor) -> dict[str, T
 
 def train_scorer(work: Path, schedule: Schedule = SCHEDULE, threads: int = 1) -> None:
     """Train on the pictures that the U-Net is trained on, with captions of the same kind."""
-    fit_scorer(work, load(work).drawn_often(), work / FOLDER, schedule, threads)
+    fit_scorer(work, load(work).drawn_often(), training_folder(work, "scorer"), schedule, threads)
 
 
 def fit_scorer(work: Path, data: Data, folder: Path, schedule: Schedule, threads: int = 1) -> None:
@@ -106,7 +104,7 @@ class Judge:
     def __init__(self, work: Path, folder: Path | None = None) -> None:
         self.tokenizer = load_tokenizer(work)
         self.scorer = Scorer(load_word_vectors(work)).eval()
-        state = load_checkpoint(need((folder or work / FOLDER) / "state.pt", "train scorer"))
+        state = last_state(work, "scorer") if folder is None else load_checkpoint(state_file(folder))
         with torch.no_grad():
             for parameter, mean in zip(self.scorer.parameters(), state["average"], strict=True):
                 parameter.copy_(mean)

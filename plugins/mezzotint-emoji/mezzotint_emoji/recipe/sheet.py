@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch.utils.tensorboard import SummaryWriter
 
 from .captions import full_caption
+from .checkpoint import state_file, training_folder
 from .data import load
 from .layouts import is_drawn_often
 from .trained import load_pipeline
@@ -125,10 +126,10 @@ class SheetEvery:
         self.work, self.seconds, self.written = work, seconds, time.monotonic()
 
     def __call__(self, step: int) -> None:
-        if not (self.work / "decoder_training" / "state.pt").exists():
+        if not state_file(training_folder(self.work, "decoder")).exists():
             return
         if time.monotonic() - self.written >= self.seconds:
             sheet = write_sheet(self.work, self.work / "sheets" / f"step-{step:06d}.png")
-            with SummaryWriter(self.work / "unet_training" / "log") as writer:
+            with SummaryWriter(training_folder(self.work, "unet") / "log") as writer:
                 writer.add_image("sheet", np.asarray(sheet), step, dataformats="HWC")
             self.written = time.monotonic()

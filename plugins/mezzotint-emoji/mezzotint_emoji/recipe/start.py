@@ -6,6 +6,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from . import train_decoder, train_unet
+from .checkpoint import state_file, training_folder
 from .data import load_tokenizer
 from .encoder import read_encoder, save_encoder
 from .errors import RecipeError
@@ -23,8 +24,8 @@ def start_from(work: Path, model: Path = MODEL) -> None:
         RecipeError: `model` is no folder of a model, there are checkpoints already, or the model cuts text differently
             from `data` of this folder.
     """
-    folders = {name: work / f"{name}_training" for name in ("decoder", "unet")}
-    if begun := [folder for folder in folders.values() if (folder / "state.pt").exists()]:
+    folders = {name: training_folder(work, name) for name in ("decoder", "unet")}
+    if begun := [folder for folder in folders.values() if state_file(folder).exists()]:
         raise RecipeError(
             f"training has begun already; it goes on with `train`, or remove {' and '.join(map(str, begun))}"
         )

@@ -7,6 +7,7 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
+from .checkpoint import training_folder
 from .data import Data, load, to_tensor
 from .encoder import load_encoder
 from .layouts import Composer
@@ -43,7 +44,7 @@ def train_decoder(work: Path, schedule: Schedule = SCHEDULE, threads: int = 1) -
     torch.manual_seed(schedule.seed)
     vae = make_vae(encoder)
     training = Training(
-        Decoder(vae).to(memory_format=torch.channels_last), schedule, work / "decoder_training"
+        Decoder(vae).to(memory_format=torch.channels_last), schedule, training_folder(work, "decoder")
     )
 
     def inputs_of(batch: Batch) -> tuple[Tensor, Tensor]:

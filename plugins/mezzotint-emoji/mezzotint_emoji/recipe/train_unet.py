@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .checkpoint import training_folder
 from .data import load, load_tokenizer, to_tensor
 from .encoder import load_encoder
 from .layouts import Composer
@@ -58,7 +59,7 @@ def train_unet(
         work,
         lambda: make_denoiser(words, schedule.seed),
         schedule,
-        work / "unet_training",
+        training_folder(work, "unet"),
         after_save=SheetEvery(work, sheet_every_s),
         threads=threads,
     )

@@ -7,10 +7,9 @@ from torch import Tensor
 from transformers import CLIPTokenizer
 
 from .captions import CaptionWriter
-from .checkpoint import load_checkpoint, put_weights
+from .checkpoint import last_state, put_weights
 from .data import is_trained, load_tokenizer
 from .encoder import load_encoder
-from .errors import need
 from .manifest import load_manifest
 from .networks import Decoder, Denoiser, make_denoiser, make_scheduler, make_vae
 from .words import lend_embeddings, load_word_vectors
@@ -22,7 +21,7 @@ def load_pipeline(work: Path) -> StableDiffusionPipeline:
     Raises:
         RecipeError: `train unet` or `train decoder` has not been run.
     """
-    state = load_checkpoint(need(work / "unet_training" / "state.pt", "train unet"))
+    state = last_state(work, "unet")
     vae = load_vae(work)
     tokenizer = load_tokenizer(work)
     words = load_word_vectors(work)
@@ -63,7 +62,7 @@ def load_vae(work: Path) -> AutoencoderKL:
     Raises:
         RecipeError: there is none.
     """
-    state = load_checkpoint(need(work / "decoder_training" / "state.pt", "train decoder"))
+    state = last_state(work, "decoder")
     vae = make_vae(load_encoder(work / "encoder.safetensors")).eval()
     put_weights(Decoder(vae).parameters(), state["average"])
     return vae

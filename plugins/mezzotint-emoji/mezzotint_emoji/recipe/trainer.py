@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from .checkpoint import load_checkpoint, put_weights, save_checkpoint
+from .checkpoint import load_checkpoint, put_weights, save_checkpoint, state_file
 from .parallel import Loss, Shares
 
 FALL = 0.4
@@ -83,7 +83,7 @@ class Training:
         )
         self.step = 0
         folder.mkdir(parents=True, exist_ok=True)
-        if state := load_checkpoint(folder / "state.pt"):
+        if state := load_checkpoint(state_file(folder)):
             network.load_state_dict(state["network"])
             self.optimizer.load_state_dict(state["optimizer"])
             put_weights(self.average, state["average"])
@@ -97,7 +97,7 @@ class Training:
             "average": self.average,
             "step": self.step,
         }
-        save_checkpoint(self.folder / "state.pt", state)
+        save_checkpoint(state_file(self.folder), state)
 
     def use_average(self) -> None:
         """Put the averaged weights into the network."""
