@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from .extension_fields import describe_field, is_flag, type_label
-from .extension_values import convert
+from .extension_values import as_list, convert
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -26,8 +26,8 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 def options_of(model: type[BaseModel], *, without: Collection[str] = ()) -> Callable[[Command], Command]:
     """A decorator that gives a command an option for each field; `learning_rate` is `--learning-rate`.
 
-    A field that is true or false is a pair of flags; one that holds a sequence takes values with commas between, or a
-    JSON list. An option that is not given is handed over as `None`. Nothing is checked here: that is the model's work.
+    A field that is true or false is a pair of flags; one that holds a sequence takes values with commas between (those
+    inside brackets and quotes do not count), or a JSON list. An option that is not given is handed over as `None`. Nothing is checked here: that is the model's work.
 
     Args:
         without: fields that have no option.
@@ -45,7 +45,7 @@ def options_of(model: type[BaseModel], *, without: Collection[str] = ()) -> Call
 def given(model: type[BaseModel], values: Mapping[str, Any]) -> dict[str, Any]:
     """Of a command's values, those that are fields of the model and stood on the command line, ready for the model."""
     return {
-        name: _value(field, values[name])
+        name: _value(name, field, values[name])
         for name, field in model.model_fields.items()
         if values.get(name) is not None
     }
@@ -60,17 +60,20 @@ def _option(name: str, field: FieldInfo) -> Callable[[Any], Any]:
     return click.option(flag, name, metavar=type_label(field), help=help_text)
 
 
-def _value(field: FieldInfo, value: Any) -> Any:
+def _value(name: str, field: FieldInfo, value: Any) -> Any:
     if not isinstance(value, str):
         return value
-    plain = convert(value)
-    if isinstance(plain, str) and _is_sequence(field.annotation) and "," in plain:
-        return [part.strip() for part in plain.split(",")]
-    return plain
+    of = _element_of(field.annotation)
+    if of is None or isinstance(convert(value), list):
+        return convert(value)
+    parts = as_list(name, value.removesuffix(","))
+    # A single word is a list of one; one of another kind may have a notation of its own, such as 64x64.
+    return parts if of is str or len(parts) != 1 else parts[0]
 
 
-def _is_sequence(annotation: Any) -> bool:
+def _element_of(annotation: Any) -> Any:
+    """What a sequence holds; `None` for what is no sequence."""
     origin = get_origin(annotation)
     if origin in (Union, types.UnionType):
-        return any(_is_sequence(part) for part in get_args(annotation))
-    return origin in (list, tuple, set, frozenset)
+        return next(filter(None, map(_element_of, get_args(annotation))), None)
+    return get_args(annotation)[0] if origin in (list, tuple, set, frozenset) else None
