@@ -16,7 +16,7 @@ from .render import on_background
 from .trained import load_vae
 from .trainer import Batch, Schedule, Training, train
 
-SCHEDULE = Schedule(steps=6_000, batch=16, learning_rate=2e-3, warmup=100, ema=0.998)
+SCHEDULE = Schedule(steps=4_000, batch=16, learning_rate=2e-3, warmup=100, ema=0.998)
 LATENT_NOISE = 0.04  # what the U-Net gives is never quite a latent of the encoder
 
 

@@ -16,7 +16,7 @@ from .sheet import SheetEvery
 from .trainer import Batch, Schedule, Training, train
 from .words import load_word_vectors
 
-SCHEDULE = Schedule(steps=20_000, batch=64, learning_rate=1e-3, warmup=300, ema=0.998)
+SCHEDULE = Schedule(steps=15_000, batch=64, learning_rate=1e-3, warmup=300, ema=0.998)
 # Where the caption decides what is drawn: below half of the steps, a wrong caption hardly raises the error.
 MEAN_LOGIT = 0.8
 # Pictures of this style come twice an epoch: it is what no style phrase should give.
