@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import click
 from pydantic import BaseModel
@@ -76,4 +76,7 @@ def _element_of(annotation: Any) -> Any:
     origin = get_origin(annotation)
     if origin in (Union, types.UnionType):
         return next(filter(None, map(_element_of, get_args(annotation))), None)
-    return get_args(annotation)[0] if origin in (list, tuple, set, frozenset) else None
+    if origin not in (list, tuple, set, frozenset):
+        return None
+    of = get_args(annotation)[0]
+    return get_args(of)[0] if get_origin(of) is Annotated else of

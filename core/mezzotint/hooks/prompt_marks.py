@@ -41,7 +41,7 @@ EDIT = PromptMark(
     "mezzotint-conditioning",
 )
 CHUNK = PromptMark("a break between chunks", _BETWEEN_WORDS.format("BREAK"), "mezzotint-conditioning")
-LORA_TAG = PromptMark("a LoRA tag", r"<(?:lora|lyco):[^<>]+>", "mezzotint-lora")
+LORA_TAG = PromptMark("a LoRA tag", r"(?i:<(?:lora|lyco):[^<>]+>)", "mezzotint-lora")
 COMPOSITION = PromptMark("prompts composed with AND", _BETWEEN_WORDS.format("AND"))
 WELL_KNOWN = (WEIGHT, EDIT, CHUNK, LORA_TAG, COMPOSITION)
 """What prompts from web UIs have in them."""

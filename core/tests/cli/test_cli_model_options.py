@@ -1,14 +1,17 @@
 """Options of a command that are declared once, as the fields of a model."""
 
+from typing import Annotated
+
 import click
 import pytest
 from click.testing import CliRunner
 from mezzotint.cli.model_options import given, options_of
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 
 class Settings(BaseModel):
     only: tuple[str, ...] | None = None
+    skip: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     betas: tuple[float, float] = (0.9, 0.99)
     rate: float = 1.0
     flip: bool = False
@@ -38,7 +41,7 @@ def read(*arguments: str) -> dict[str, object]:
     ],
 )
 def test_a_list_of_words_has_commas_between(text, expected):
-    assert read("--only", text) == {"only": expected}
+    assert read("--only", text, "--skip", text) == {"only": expected, "skip": expected}
 
 
 def test_what_is_given_is_ready_for_the_model_and_the_rest_is_left_out():

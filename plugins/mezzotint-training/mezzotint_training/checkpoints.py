@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from .errors import CheckpointError
+from .flushing import flush
 
 _NAME = re.compile(r"step-(\d+)")
 STATE, WEIGHTS, AVERAGE, OPTIMIZER = (
@@ -30,7 +32,7 @@ class Checkpoints:
     """The folder with a training's checkpoints, `step-000250/` and so on.
 
     A checkpoint is written under another name, flushed to disk and renamed at the end, so that whoever looks at any
-    moment, also after a power cut, finds whole ones only. The one before is removed after that.
+    moment, also after a power cut, finds whole ones only. The oldest is removed after that, under another name too.
     """
 
     def __init__(self, folder: Path, keep: int) -> None:
@@ -47,24 +49,25 @@ class Checkpoints:
         return self.folder / f"step-{step:06d}"
 
     def save(self, step: int, write: Callable[[Path], None]) -> Path:
-        """Let `write` fill a folder and make it the checkpoint of this step.
+        """Let `write` fill a folder and make it the checkpoint of this step; one that is there already stays as it is.
 
         Raises:
             CheckpointError: it cannot be written, for want of room for instance; earlier checkpoints stay.
         """
         final = self.path(step)
-        part = self.folder / f".{final.name}.part"
+        if final.is_dir():
+            # A training comes to the same bits again, and to replace it would be a moment without it.
+            return final
+        part = self._part(step)
         try:
             self.clear_parts()
             part.mkdir(parents=True)
             write(part)
             for file in part.iterdir():
-                _flush(file)
-            _flush(part)
-            if final.exists():
-                shutil.rmtree(final)
+                flush(file)
+            flush(part)
             os.replace(part, final)
-            _flush(self.folder)
+            flush(self.folder)
         except (OSError, RuntimeError, SafetensorError) as error:
             # torch and safetensors report a full disk as errors of their own.
             shutil.rmtree(part, ignore_errors=True)
@@ -81,13 +84,18 @@ class Checkpoints:
             )
             raise CheckpointError(f"{final} cannot be written: {reason}; {lost}") from error
         for old in self.steps()[: -self.keep]:
-            shutil.rmtree(self.path(old), ignore_errors=True)
+            with suppress(OSError):
+                os.replace(self.path(old), self._part(old))
+        self.clear_parts()
         return final
 
     def clear_parts(self) -> None:
-        """Remove what a killed process left half written."""
+        """Remove what a killed process left half written or half removed."""
         for part in self.folder.glob(".step-*.part"):
             shutil.rmtree(part, ignore_errors=True)
+
+    def _part(self, step: int) -> Path:
+        return self.folder / f".{self.path(step).name}.part"
 
 
 def write_state(
@@ -128,11 +136,3 @@ def read_state(
             f"{folder} is no whole checkpoint: {error}; remove it to go on from the one before"
         ) from error
     return state, weights, average, optimizer
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

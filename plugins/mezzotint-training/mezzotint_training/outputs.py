@@ -8,6 +8,8 @@ from pathlib import Path
 from .errors import TrainingError
 
 FILE = ".safetensors"
+NOT_FOR_TRAINING = ".not-for-training"
+"""A file that keeps a folder's pictures out of training sets: samples, which may lie inside the folder of the data."""
 
 
 def training_folder(output: Path) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from mezzotint import Pipeline
@@ -13,7 +13,9 @@ from .data.dataset import Dataset
 from .data.folder import read_folder
 from .data.item import Captioning, Item
 from .data.reading import hold_out, with_captions, with_sizes
-from .data.subsets import read_subsets
+from .data.subsets import Subsets, read_subsets
+from .data.text_files import check_characters
+from .encoding.text import check_clip_skip
 from .errors import DataError, TrainingError
 from .settings import TrainingSettings
 
@@ -31,33 +33,41 @@ def prepare(data: Path | str | Sequence[Item], settings: TrainingSettings, pipe:
     """Read the pictures' headers and captions and place every picture in its bucket.
 
     Args:
-        data: a folder, a TOML file in kohya's format, or items.
+        data: a folder, a TOML file in kohya's format, or items. What a TOML file says of its data sets gives way to
+            what is set; how captions are varied is what the picture's own subset or item says, then what is set.
 
     Raises:
         DataError: a file is missing, malformed or damaged, or there is no caption; what to do is said.
-        TrainingError: the model has several text encoders, or sizes of buckets do not fit it.
+        TrainingError: the model has several text encoders, or sizes of buckets or `clip_skip` do not fit it.
     """
     if len(pipe.text_encoders) > 1:
         raise TrainingError(
             f"{pipe.source.name} has {len(pipe.text_encoders)} text encoders ({pipe.components.family.title}); training "
             "is for models with one, such as Stable Diffusion 1.x"
         )
+    check_clip_skip(pipe.text_encoder, settings.clip_skip)
     root = Path()
+    captioning = _captioning(settings)
     if isinstance(data, (str, Path)):
         root = Path(data)
-        items, said = _read(root)
-        settings = settings.replaced(**{k: v for k, v in said.items() if k not in settings.model_fields_set})
+        subsets = _read(root, captioning)
+        items = subsets.items
+        if "resolution" in settings.model_fields_set:
+            items = [replace(item, resolution=None) for item in items]
+        said = {k: v for k, v in subsets.settings.items() if k not in settings.model_fields_set}
+        settings = settings.replaced(**said)
     else:
-        items = list(data)
+        items = [replace(item, captioning=_filled(item.captioning, captioning)) for item in data]
     items = with_captions(
         [_with_settings(item, settings) for item in items], settings.missing_captions, settings.caption
     )
     if settings.prior_data is not None:
-        prior = [
-            replace(_with_settings(item, settings), is_prior=True)
-            for item in read_folder(settings.prior_data)
-        ]
+        template = Item(settings.prior_data, captioning=captioning, is_prior=True)
+        prior = [_with_settings(item, settings) for item in read_folder(settings.prior_data, template)]
         items += with_captions(prior, settings.missing_captions, settings.prior_caption)
+    for item in items:
+        for caption in item.captions:
+            check_characters(caption, str(item.path))
     if not items:
         raise DataError(f"{data}: no picture is left to train on")
     if all(item.is_prior for item in items):
@@ -71,6 +81,8 @@ def prepare(data: Path | str | Sequence[Item], settings: TrainingSettings, pipe:
     # Without a cache, a damaged file would be met in the middle of the training.
     items = with_sizes(items, settings.bad_images, decode=settings.cache == "off")
     buckets = buckets_of(settings, pipe)
+    for resolution in sorted({item.resolution for item in items if item.resolution}):
+        _check_sizes(replace(buckets, resolution=resolution), pipe)
     training, held_out = hold_out(items, settings.validation, root)
     return TrainingData(Dataset.placed(training, buckets), Dataset.placed(held_out, buckets), settings)
 
@@ -82,7 +94,7 @@ def buckets_of(settings: TrainingSettings, pipe: Pipeline) -> Buckets:
         TrainingError: the sizes do not fit the model.
     """
     resolution = settings.resolution or pipe.native_size
-    multiple = pipe.vae_scale_factor * 2 ** (len(pipe.unet.config.block_out_channels) - 1)
+    multiple = _multiple(pipe)
     share = min(1.0, max(resolution) / 512)
     step = settings.bucket_step or max(multiple, int(64 * share) // multiple * multiple)
     buckets = Buckets(
@@ -93,39 +105,58 @@ def buckets_of(settings: TrainingSettings, pipe: Pipeline) -> Buckets:
         step,
         settings.bucket_no_upscale,
     )
-    sides = (
-        {"bucket_step": step} if settings.buckets else dict(zip(("width", "height"), resolution, strict=True))
-    )
-    for what, value in sides.items():
-        if value % multiple:
-            raise TrainingError(f"{what} is {value}; this model needs multiples of {multiple}")
-    if settings.buckets and buckets.minimum > buckets.maximum:
-        raise TrainingError(f"bucket_min {buckets.minimum} is above bucket_max {buckets.maximum}")
+    _check_sizes(buckets, pipe)
     return buckets
 
 
-def _read(path: Path) -> tuple[list[Item], dict[str, object]]:
-    if path.suffix == ".toml":
-        if not path.is_file():
-            raise DataError(f"{path} is missing")
-        subsets = read_subsets(path)
-        return subsets.items, subsets.settings
-    return read_folder(path), {}
+def _multiple(pipe: Pipeline) -> int:
+    """What sides of pictures are multiples of, in pixels."""
+    return pipe.vae_scale_factor * 2 ** (len(pipe.unet.config.block_out_channels) - 1)
+
+
+def _check_sizes(buckets: Buckets, pipe: Pipeline) -> None:
+    multiple = _multiple(pipe)
+    width, height = buckets.resolution
+    sides = {"bucket_step": buckets.step} if buckets.enabled else {"width": width, "height": height}
+    for what, value in sides.items():
+        if value % multiple:
+            raise TrainingError(f"{what} is {value}; this model needs multiples of {multiple}")
+    if buckets.enabled and buckets.minimum > buckets.maximum:
+        raise TrainingError(f"bucket_min {buckets.minimum} is above bucket_max {buckets.maximum}")
+    if buckets.enabled and width * height < buckets.step**2:
+        raise TrainingError(
+            f"a resolution of {width}x{height} is less than a bucket of {buckets.step}x{buckets.step}; choose a larger "
+            "one, or a smaller bucket_step"
+        )
+
+
+def _read(path: Path, captioning: Captioning) -> Subsets:
+    if path.suffix != ".toml":
+        return Subsets(read_folder(path, Item(path, captioning=captioning)))
+    if not path.is_file():
+        raise DataError(f"{path} is missing")
+    return read_subsets(path, captioning)
+
+
+def _captioning(settings: TrainingSettings) -> Captioning:
+    return Captioning(
+        shuffle=settings.shuffle_captions,
+        keep_tokens=settings.keep_tokens,
+        dropout=settings.caption_dropout,
+        tag_dropout=settings.tag_dropout,
+    )
+
+
+def _filled(own: Captioning, captioning: Captioning) -> Captioning:
+    """An item's own, and what is set in fields that it leaves to their defaults."""
+    default = asdict(Captioning())
+    return replace(captioning, **{k: v for k, v in asdict(own).items() if v != default[k]})
 
 
 def _with_settings(item: Item, settings: TrainingSettings) -> Item:
-    """What the settings say for all pictures, where a picture's own subset says nothing."""
-    captioning = item.captioning
-    if captioning == Captioning():
-        captioning = Captioning(
-            shuffle=settings.shuffle_captions,
-            keep_tokens=settings.keep_tokens,
-            dropout=settings.caption_dropout,
-            tag_dropout=settings.tag_dropout,
-        )
+    """What the settings ask of all pictures."""
     return replace(
         item,
-        captioning=captioning,
         flip=item.flip or settings.flip,
         random_crop=item.random_crop or settings.random_crop,
         alpha_mask=item.alpha_mask or settings.alpha_masks,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .data.text_files import read_lines
 from .errors import DataError
 
 
@@ -56,15 +57,12 @@ def read_prompts(path: Path) -> list[SamplePrompt]:
     """One prompt a line; empty lines and those that begin with # are left out.
 
     Raises:
-        DataError: there is no such file or no prompt in it, or a line has an unknown option or a malformed value.
+        DataError: there is no such file or no prompt in it, or a line is not UTF-8 or has an unknown option or a
+            malformed value.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror}") from None
     prompts = [
         _parse(line.strip(), f"{path}, line {number}")
-        for number, line in enumerate(lines, 1)
+        for number, line in enumerate(read_lines(path), 1)
         if line.strip() and not line.lstrip().startswith("#")
     ]
     if not prompts:

@@ -12,6 +12,7 @@ from .data.policies import BadImage, MissingCaption
 from .errors import TrainingError
 
 Size = tuple[Annotated[int, Field(ge=8)], Annotated[int, Field(ge=8)]]
+Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class TrainingSettings(BaseModel):
@@ -94,7 +95,7 @@ class TrainingSettings(BaseModel):
     )
     learning_rate: float | None = Field(None, gt=0, description="Default: 1e-4; 1 for prodigy.")
     weight_decay: float = Field(0.01, ge=0, description="Pull towards 0.")
-    betas: tuple[float, float] = Field((0.9, 0.999), description="Decay of the optimizer's means.")
+    betas: tuple[Decay, Decay] = Field((0.9, 0.999), description="Decay of the optimizer's means.")
     max_grad_norm: float = Field(1.0, ge=0, description="Clip the gradient to this length; 0 does not.")
     schedule: Literal["constant", "linear", "cosine", "cosine_with_restarts", "polynomial"] = Field(
         "constant", description="How the learning rate falls."

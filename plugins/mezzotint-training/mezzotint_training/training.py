@@ -8,7 +8,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, nullcontext
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,9 +27,10 @@ from .data.order import Draw
 from .encoding.caches import make_encoders
 from .errors import CheckpointError, TrainingError
 from .interrupts import stopping
+from .locking import alone_in_process, locked
 from .noising import Objective
 from .optimizers import make_optimizer, make_schedule
-from .outputs import training_folder
+from .outputs import NOT_FOR_TRAINING, training_folder
 from .preparing import TrainingData
 from .processes import make_accelerator
 from .progress import Progress, showing
@@ -37,7 +38,7 @@ from .prompts import read_prompts
 from .resuming import check_same
 from .running_mean import RunningMean
 from .trainee import Facts, Trainee
-from .watching import Validation, draw_samples
+from .watching import Validation, draw_samples, evaluating
 
 LOG_EVERY = 10
 
@@ -71,7 +72,7 @@ def train(
     quiet: bool = False,
     on_step: Callable[[int, float], None] | None = None,
 ) -> Trained:
-    """Train to the last step, with checkpoints on the way.
+    """Train to the last step, with checkpoints on the way. In a process one training runs at a time, in a folder too.
 
     Args:
         output: where `trainee.export` writes at the end.
@@ -81,14 +82,18 @@ def train(
         on_step: called after each step with its number and this process's loss.
 
     Raises:
-        TrainingError: a setting does not fit, the loss is no number any more, or there is a training in `folder`
-            already and `resume` is false.
+        TrainingError: a setting does not fit, the loss or a weight is no finite number any more, there is a training in
+            `folder` already and `resume` is false, or another is running in `folder` or in this process.
         DataError: a picture cannot be read.
         CheckpointError: a checkpoint cannot be written or read, or belongs to another training.
     """
     output = Path(output)
     folder = Path(folder) if folder is not None else training_folder(output)
-    with torch.random.fork_rng(devices=[]), Training(trainee, data, output, folder) as training:
+    with (
+        alone_in_process(),
+        torch.random.fork_rng(devices=[]),
+        Training(trainee, data, output, folder) as training,
+    ):
         training.begin(resume=resume)
         return training.run(quiet=quiet, on_step=on_step)
 
@@ -111,15 +116,14 @@ class Training:
         self.started = time.time()
         self.losses: list[tuple[int, float]] = []
         self.validation: list[tuple[int, float]] = []
+        self._held = ExitStack()
         self._prompts = read_prompts(settings.sample_prompts) if settings.sample_prompts else []
 
     def __enter__(self) -> Training:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        writer = getattr(self, "_writer", None)
-        if writer is not None:
-            writer.close()
+        self._held.close()
 
     @property
     def is_main(self) -> bool:
@@ -137,15 +141,15 @@ class Training:
         )
 
     def begin(self, *, resume: bool) -> None:
-        """Encode what is encoded once, make the optimizer, and read the last checkpoint if the training goes on."""
+        """Claim the folder, encode what is encoded once, make the optimizer, and read the last checkpoint to go on."""
         settings, trainee = self.settings, self.trainee
-        self._check_folder(resume)
+        self._claim_folder(resume)
         trainee.check(self.data.training)
         process, count = self.accelerator.process_index, self.accelerator.num_processes
         encoders = make_encoders(trainee, settings)
         training = encoders.fill(self.data.training, process, count, self.accelerator.wait_for_everyone)
         held_out = encoders.fill(self.data.held_out, process, count, self.accelerator.wait_for_everyone)
-        self.dataset, self._digest = training, training.digest()
+        self.dataset, self._digest = training, training.digest(encoders.latents.digest_of)
         self.order = training.order(settings.batch_size, settings.seed)
         self.batches = Batches(training, encoders.latents, encoders.text, trainee, settings.prior_weight)
         self.last = settings.steps
@@ -166,6 +170,8 @@ class Training:
         checkpoint = self._last_checkpoint() if resume else None
         if checkpoint is not None:
             self._load(checkpoint)
+        if self.is_main:
+            self._write_settings()
         if resume and self.is_main:
             logger.info("%s", self._where_it_stands())
         self.networks, self.optimizer = self.accelerator.prepare(trainee.networks, self._optimizer)
@@ -176,7 +182,9 @@ class Training:
     def _where_it_stands(self) -> str:
         if self.step == 0:
             return f"{self.folder} has no checkpoint; it begins at step 0"
-        if self.step >= self.last:
+        if self.step > self.last:
+            return f"{self.folder} is at step {self.step}, beyond the {self.last} that are asked for; it is finished as it is"
+        if self.step == self.last:
             return f"{self.folder} is at step {self.step} of {self.last} already; more steps go on"
         return f"{self.folder} goes on at step {self.step} of {self.last}"
 
@@ -200,7 +208,6 @@ class Training:
                     if on_step is not None:
                         on_step(self.step, float(loss))
                     saves = self.step % self.settings.save_every == 0 and self.step < self.last
-                    # Before it is saved, too: weights that are no numbers would take the place of good ones.
                     if self.step % LOG_EVERY == 0 or saves or self.step == self.last:
                         self._log(since)
                     progress.step(self.step, mean.fetch)
@@ -208,9 +215,8 @@ class Training:
                     if saves:
                         self.save()
         seconds = time.perf_counter() - began
-        finished = self.step == self.last
-        if finished or not self.checkpoints.steps() or self.checkpoints.steps()[-1] != self.step:
-            self.save()
+        finished = self.step >= self.last
+        self.save()
         if finished and self.is_main:
             with averaged(self.parameters, self.ema, self._optimizer):
                 self.trainee.export(self.output, self.facts())
@@ -231,11 +237,13 @@ class Training:
         )
 
     def save(self) -> None:
-        """Write a checkpoint, with the exported file in it.
+        """Write a checkpoint, with the exported file in it, if there is none of this step.
 
         Raises:
             CheckpointError: it cannot be written; earlier ones stay.
+            TrainingError: a weight is no finite number.
         """
+        self._check_weights()
         if self.is_main:
             self.checkpoints.save(self.step, self._write)
         self.accelerator.wait_for_everyone()
@@ -288,16 +296,27 @@ class Training:
         loss = float(self.accelerator.reduce(since.tensor, "mean"))
         since.clear()
         if not math.isfinite(loss):
-            last = self.checkpoints.steps()[-1:]
-            raise TrainingError(
-                f"the loss is {loss} at step {self.step}; lower the learning rate"
-                + (f" and go on from the checkpoint of step {last[0]}" if last else "")
-            )
+            raise self._diverged(f"the loss is {loss}")
+        self._check_weights()
         self.losses.append((self.step, loss))
         if self._writer is not None:
             self._writer.add_scalar("loss", loss, self.step)
             for group in self._optimizer.param_groups:
                 self._writer.add_scalar(f"learning rate/{group['name']}", group["lr"], self.step)
+
+    def _check_weights(self) -> None:
+        """Weights that are no numbers would take the place of good ones."""
+        averages = [] if self.ema is None else self.ema.shadow_params
+        finite = [weights.isfinite().all() for weights in (*self.parameters, *averages)]
+        if not torch.stack(finite).all():
+            raise self._diverged("a weight is not a finite number")
+
+    def _diverged(self, what: str) -> TrainingError:
+        good = [step for step in self.checkpoints.steps() if step < self.step]
+        kept = (
+            f"; the checkpoint of step {good[-1]} is good: {self.checkpoints.path(good[-1])}" if good else ""
+        )
+        return TrainingError(f"{what} at step {self.step}; lower the learning rate and begin again{kept}")
 
     def _watch(self, progress: Progress) -> None:
         """Measure and draw, if it is time. Only the first process does; the others wait at the next step."""
@@ -307,7 +326,7 @@ class Training:
         samples = bool(self._prompts) and (self.step % settings.sample_every == 0 or ends)
         if not (validates or samples) or not self.is_main:
             return
-        with averaged(self.parameters, self.ema, self._optimizer):
+        with averaged(self.parameters, self.ema, self._optimizer), evaluating(self.trainee.networks):
             if validates and self._validate is not None:
                 loss = self._validate(self.trainee.networks)
                 self.validation.append((self.step, loss))
@@ -371,20 +390,23 @@ class Training:
         steps = self.checkpoints.steps()
         return self.checkpoints.path(steps[-1]) if steps else None
 
-    def _check_folder(self, resume: bool) -> None:
+    def _claim_folder(self, resume: bool) -> None:
+        if self.is_main:
+            self._held.enter_context(locked(self.folder))
         if not resume and self.checkpoints.steps():
             raise TrainingError(
                 f"{self.folder} holds a training that came to step {self.checkpoints.steps()[-1]}; go on with it "
                 "(resume), name another output, or remove the folder"
             )
-        if self.is_main:
-            try:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                (self.folder / "settings.json").write_text(
-                    json.dumps(self.settings.model_dump(mode="json", exclude_unset=True), indent=2)
-                )
-            except OSError as error:
-                raise TrainingError(f"{self.folder} cannot be written: {error.strerror}") from None
+
+    def _write_settings(self) -> None:
+        try:
+            (self.folder / NOT_FOR_TRAINING).touch()
+            (self.folder / "settings.json").write_text(
+                json.dumps(self.settings.model_dump(mode="json", exclude_unset=True), indent=2)
+            )
+        except OSError as error:
+            raise TrainingError(f"{self.folder} cannot be written: {error.strerror}") from None
 
     def _make_writer(self) -> Any:
         if not (self.settings.tensorboard and self.is_main):
@@ -392,4 +414,6 @@ class Training:
         from torch.utils.tensorboard import SummaryWriter
 
         # What a killed run logged after its last checkpoint comes again.
-        return SummaryWriter(str(self.folder / "log"), purge_step=self.step or None)
+        writer = SummaryWriter(str(self.folder / "log"), purge_step=self.step or None)
+        self._held.callback(writer.close)
+        return writer

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -17,6 +18,18 @@ from .trainee import Trainee
 
 LEVELS = 4
 """Timesteps at which a held-out picture is measured, spread over the schedule."""
+
+
+@contextmanager
+def evaluating(networks: nn.Module) -> Iterator[None]:
+    """Inside, nothing is dropped out; outside, each module is in the mode that it was in."""
+    trained = [module for module in networks.modules() if module.training]
+    try:
+        networks.eval()
+        yield
+    finally:
+        for module in trained:
+            module.training = True
 
 
 class Validation:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,7 @@ from mezzotint_training import (
     LatentEncoder,
     TensorStore,
     TextEncoder,
+    TrainingError,
     TrainingSettings,
     make_encoders,
     prepare,
@@ -21,6 +24,7 @@ from mezzotint_training import (
 from mezzotint_training.data.buckets import Buckets
 from mezzotint_training.data.reading import with_sizes
 from PIL import Image
+from safetensors.torch import save_file
 
 
 class Counting:
@@ -91,9 +95,50 @@ def test_a_cache_file_that_is_cut_off_is_made_again(pipe, tmp_path, view):
     assert torch.equal(first, second)
 
 
-def test_a_disk_without_room_keeps_the_cache_in_memory(pipe, tmp_path, view, monkeypatch, caplog):
-    from pathlib import Path
+def cut_off(file: Path, store: TensorStore) -> None:
+    file.write_bytes(file.read_bytes()[:-8])
 
+
+def other_bytes(file: Path, store: TensorStore) -> None:
+    file.write_bytes(file.read_bytes()[:-8] + b"\0" * 8)
+
+
+def other_names(file: Path, store: TensorStore) -> None:
+    save_file({"x": torch.ones(1)}, file)
+
+
+def of_another_key(file: Path, store: TensorStore) -> None:
+    store.put("abd", {"mean": torch.zeros(9)})
+    file.write_bytes((file.parent / "abd.safetensors").read_bytes())
+
+
+def no_file(file: Path, store: TensorStore) -> None:
+    file.write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [cut_off, other_bytes, other_names, of_another_key, no_file])
+def test_a_cache_file_that_is_not_what_was_written_is_as_if_it_were_not_there(damage, tmp_path):
+    store = TensorStore(tmp_path, in_memory=False)
+    store.put("abc", {"mean": torch.arange(9.0)})
+    assert torch.equal(store.get("abc")["mean"], torch.arange(9.0))
+    damage(tmp_path / "ab" / "abc.safetensors", store)
+    assert store.get("abc") is None
+    store.put("abc", {"mean": torch.arange(9.0)})
+    assert torch.equal(store.get("abc")["mean"], torch.arange(9.0))
+
+
+def test_a_cache_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    import os
+
+    done = []
+    for name in ("fsync", "replace"):
+        real = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *a, name=name, real=real: done.append(name) or real(*a))
+    TensorStore(tmp_path).put("abc", {"mean": torch.ones(1)})
+    assert done == ["fsync", "replace"]
+
+
+def test_a_disk_without_room_keeps_the_cache_in_memory(pipe, tmp_path, view, monkeypatch, caplog):
     def full(self, data):
         raise OSError(28, "No space left on device")
 
@@ -130,6 +175,18 @@ def test_clip_skip_takes_an_earlier_layer_and_normalises_it(pipe):
         expected = body.final_layer_norm(hidden)
     assert torch.equal(skipped.embeddings(["a cat"]), expected)
     assert not torch.equal(skipped.embeddings(["a cat"]), whole.embeddings(["a cat"]))
+
+
+def test_an_encoder_refuses_to_skip_more_layers_than_it_has(pipe):
+    layers = pipe.text_encoder.config.num_hidden_layers
+    assert (
+        TextEncoder(pipe.text_encoder, pipe.tokenizer, clip_skip=layers)
+        .embeddings(["a cat"])
+        .isfinite()
+        .all()
+    )
+    with pytest.raises(TrainingError, match=f"clip_skip is {layers + 1}, but .* has {layers} layers"):
+        TextEncoder(pipe.text_encoder, pipe.tokenizer, clip_skip=layers + 1)
 
 
 def losses(pipe, folder, tmp_path, **options):
@@ -181,6 +238,34 @@ def test_a_picture_that_is_cut_off_is_found_while_encoding(pipe, pictures, tmp_p
     assert len(losses(pipe, folder, tmp_path, bad_images="skip")) == 2
     assert len(losses(pipe, folder, tmp_path, bad_images="skip", cache="off")) == 2
     assert "1.png is broken" in caplog.text
+
+
+def test_a_mask_that_is_damaged_is_found_before_the_training_without_a_cache_too(pipe, pictures, caplog):
+    folder = pictures(*[(32, 32)] * 2)
+    (folder / "1.mask.png").write_bytes(b"junk")
+    options = {"masks": True, "cache": "off"}
+    with pytest.raises(DataError, match=r"1\.mask\.png is not a picture .* choose bad_images=skip"):
+        prepare(folder, TrainingSettings(**options), pipe)
+    data = prepare(folder, TrainingSettings(**options, bad_images="skip"), pipe)
+    assert [item.path.name for item in data.training.items] == ["0.png"]
+    assert "1.mask.png is not a picture" in caplog.text
+
+
+@pytest.mark.parametrize("cache", ["memory", "off"])
+def test_a_picture_too_narrow_to_be_resized_is_named(cache, pipe, pictures, caplog):
+    folder = pictures((32, 32), (32, 32))
+    Image.new("L", (1, 1_000_000)).save(folder / "1.png")
+
+    def filled(**options) -> list[str]:
+        settings = TrainingSettings(cache=cache, **options)
+        data = prepare(folder, settings, pipe)
+        with training_biases(pipe, settings) as trainee:
+            return [item.path.name for item in make_encoders(trainee, settings).fill(data.training).items]
+
+    with pytest.raises(DataError, match=r"1\.png is 1x1000000 pixels, too narrow.* choose bad_images=skip"):
+        filled()
+    assert filled(bad_images="skip") == ["0.png"]
+    assert "1.png is 1x1000000 pixels, too narrow" in caplog.text
 
 
 def test_random_cuts_are_not_cached(pipe, pictures):

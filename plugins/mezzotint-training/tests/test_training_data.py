@@ -1,15 +1,13 @@
-"""Folders, metadata.jsonl and kohya's TOML; what is missing or wrong is named."""
+"""Folders and metadata.jsonl; what is missing or wrong is named."""
 
 from __future__ import annotations
 
 import json
 import logging
-from pathlib import Path
 
 import pytest
-from mezzotint_training import DataError, TrainingSettings, prepare, read_folder
+from mezzotint_training import Captioning, DataError, Item, TrainingSettings, prepare, read_folder
 from mezzotint_training.data.reading import with_captions, with_sizes
-from mezzotint_training.data.subsets import read_subsets
 from PIL import Image
 
 
@@ -50,6 +48,18 @@ def test_pictures_below_are_found_and_masks_are_not_pictures(pictures):
         ("[1]", 'every line is an object with a "file_name"'),
         ('{"file_name": "../x.png"}', r"names ../x.png, which lies outside the folder"),
         ('{"file_name": "gone.png"}', "names gone.png, which is not in the folder"),
+        ('{"file_name": "/etc/x.png"}', "names /etc/x.png, which lies outside the folder"),
+        ('{"file_name": "0.png", "mask": "a/../../x.png"}', "names a/../../x.png, which lies outside"),
+        ('{"file_name": "0.png", "mask": "' + "x" * 300 + '"}', "which is not there"),
+        ("[" * 100_000, "line 1 has lists or objects nested too deeply to read"),
+        (
+            '{"file_name": "0.png", "text": "\\ud800"}',
+            r"line 1: '\\ud800' in the caption is half of a surrogate",
+        ),
+        (
+            '{"file_name": "0.png", "text": "a"}\n\n{"file_name": "./0.png", "text": "b"}',
+            "line 3 names 0.png, as line 1 does; a picture has one line",
+        ),
         ('{"file_name": "0.png", "text": 3}', "the caption is a text or a list of texts, not 3"),
         ('{"file_name": "0.png", "conditioning_image": "c.png"}', "names c.png, which is not there"),
     ],
@@ -59,6 +69,51 @@ def test_a_malformed_line_of_metadata_is_named(line, said, pictures):
     (folder / "metadata.jsonl").write_text(line)
     with pytest.raises(DataError, match=said):
         read_folder(folder)
+
+
+def test_text_that_is_not_utf8_is_named_with_its_line(pictures):
+    folder = pictures((32, 32))
+    (folder / "0.txt").write_bytes("a café".encode("latin-1"))
+    with pytest.raises(DataError, match=r"0\.txt, line 1 is not UTF-8 \(byte 0xe9"):
+        read_folder(folder)
+    rows = '\n{"file_name": "0.png", "text": "a café"}'
+    (folder / "metadata.jsonl").write_bytes(rows.encode("latin-1"))
+    with pytest.raises(DataError, match=r"metadata\.jsonl, line 2 is not UTF-8 .*; save it as UTF-8"):
+        read_folder(folder)
+
+
+def test_only_ends_of_lines_end_a_line_of_metadata_and_a_byte_order_mark_is_no_text(pictures):
+    folder = pictures((32, 32), (32, 32))
+    rows = '{"file_name": "0.png", "text": "one\u2028two"}\r\n{"file_name": "1.png", "text": "a\x85b"}\r\n'
+    (folder / "metadata.jsonl").write_bytes(b"\xef\xbb\xbf" + rows.encode())
+    assert captions(read_folder(folder)) == {"0.png": ("one\u2028two",), "1.png": ("a\x85b",)}
+
+
+def test_every_file_may_be_a_link_as_in_the_hugging_face_cache(pictures, tmp_path):
+    folder = pictures((32, 32))
+    Image.new("L", (32, 32)).save(folder / "m.mask.png")
+    row = {"file_name": "0.png", "text": "a cat", "mask": "m.mask.png"}
+    (folder / "metadata.jsonl").write_text(json.dumps(row))
+    (tmp_path / "blobs").mkdir()
+    for number, path in enumerate(sorted(folder.iterdir())):
+        path.rename(tmp_path / "blobs" / str(number))
+        path.symlink_to(f"../blobs/{number}")
+    (item,) = read_folder(folder)
+    assert (item.path, item.captions, item.mask) == (folder / "0.png", ("a cat",), folder / "m.mask.png")
+
+
+def test_a_file_name_that_is_no_text_makes_no_caption(pictures, pipe):
+    folder = pictures((32, 32), captions=False)
+    (folder / "0.png").rename(folder / "caf\udce9.png")
+    with pytest.raises(DataError, match=r"'\\udce9' in the caption is half of a surrogate pair"):
+        prepare(folder, TrainingSettings(missing_captions="name"), pipe)
+
+
+def test_an_items_captioning_is_filled_with_what_is_set(pictures, pipe):
+    item = Item(pictures((32, 32)) / "0.png", ("a, b",), Captioning(prefix="sks", dropout=0.1))
+    settings = TrainingSettings(shuffle_captions=True, caption_dropout=0.5)
+    data = prepare([item], settings, pipe)
+    assert data.training.items[0].captioning == Captioning(shuffle=True, prefix="sks", dropout=0.1)
 
 
 def test_a_folder_without_pictures_says_so(tmp_path):
@@ -97,79 +152,27 @@ def test_a_corrupt_picture_among_good_ones_is_named_and_stops_or_is_skipped(pict
     assert "1.png is not a picture" in caplog.text
 
 
-def write_toml(folder: Path, text: str) -> Path:
-    (folder / "data.toml").write_text(text)
-    return folder / "data.toml"
+def test_the_digest_covers_bytes_and_masks_and_not_where_the_folder_lies(tmp_path, pipe):
+    folder = tmp_path / "bitmaps"
+    folder.mkdir()
+    files = (folder / "a.bmp", folder / "a.mask.bmp")
+    for file in files:
+        Image.new("RGB", (32, 32), "red").save(file)
 
+    def digest(**options) -> str:
+        settings = TrainingSettings(caption="a square", **{"masks": True, **options})
+        return prepare(folder, settings, pipe).training.digest()
 
-TOML = """
-[general]
-shuffle_caption = true
-caption_extension = ".txt"
-keep_tokens = 1
-
-[[datasets]]
-resolution = 64
-batch_size = 2
-bucket_reso_steps = 16
-
-  [[datasets.subsets]]
-  image_dir = "pictures"
-  num_repeats = 3
-  caption_prefix = "sks"
-
-  [[datasets.subsets]]
-  image_dir = "class"
-  is_reg = true
-  class_tokens = "a thing"
-  keep_tokens = 2
-  flip_aug = true
-"""
-
-
-def test_kohyas_toml(pictures, tmp_path):
-    pictures((32, 32))
-    pictures((32, 32), (32, 32), name="class", captions=False)
-    subsets = read_subsets(write_toml(tmp_path, TOML))
-    subject, *prior = subsets.items
-    assert (subject.repeats, subject.is_prior, subject.resolution) == (3, False, (64, 64))
-    assert subject.captioning.shuffle
-    assert subject.captioning.keep_tokens == 1
-    assert subject.captioning.prefix == "sks"
-    assert [(item.is_prior, item.captions, item.captioning.keep_tokens, item.flip) for item in prior] == [
-        (True, ("a thing",), 2, True)
-    ] * 2
-    assert subsets.settings == {"batch_size": 2, "bucket_step": 16}
-
-
-def test_what_is_set_for_the_training_comes_before_the_toml(pictures, tmp_path, pipe):
-    pictures((32, 32))
-    pictures((32, 32), name="class", captions=False)
-    path = write_toml(tmp_path, TOML)
-    assert prepare(path, TrainingSettings(), pipe).settings.batch_size == 2
-    assert prepare(path, TrainingSettings(batch_size=5), pipe).settings.batch_size == 5
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("[[datasets", "is not TOML"),
-        ("[general]\n", r"has no \[\[datasets\]\]"),
-        ("[[datasets]]\n", r"has no \[\[datasets.subsets\]\]"),
-        ("[[datasets]]\n[[datasets.subsets]]\nnum_repeats=1\n", "has no image_dir"),
-        (
-            '[[datasets]]\n[[datasets.subsets]]\nimage_dri="a"\n',
-            "no option 'image_dri'; did you mean image_dir",
-        ),
-        (
-            '[[datasets]]\n[[datasets.subsets]]\nimage_dir="a"\ncolor_aug=true\n',
-            "color_aug is not supported here",
-        ),
-    ],
-)
-def test_a_malformed_toml_is_explained(text, said, tmp_path):
-    with pytest.raises(DataError, match=said):
-        read_subsets(write_toml(tmp_path, text))
+    found = [digest(), digest(masks=False), digest(alpha_masks=True)]
+    for file in files:
+        whole = file.read_bytes()
+        # The size stays.
+        Image.new("RGB", (32, 32), "blue").save(file)
+        found.append(digest())
+        file.write_bytes(whole)
+    assert len(set(found)) == 5
+    folder = folder.rename(tmp_path / "elsewhere")
+    assert digest() == found[0]
 
 
 def test_pictures_held_out_are_the_same_in_every_run(pictures, pipe):

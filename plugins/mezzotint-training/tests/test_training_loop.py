@@ -20,6 +20,7 @@ from mezzotint_training import (
     prepare,
     train,
 )
+from mezzotint_training.locking import alone_in_process, locked
 from mezzotint_training.training import Training
 from safetensors.torch import load_file
 
@@ -282,6 +283,26 @@ def test_the_loss_on_pictures_held_out_depends_on_the_weights_alone(run, picture
     assert losses == pytest.approx([losses[0]] * 3, rel=1e-5)
 
 
+def test_nothing_is_dropped_out_while_watching_and_modules_keep_their_modes(run, pipe, pictures, monkeypatch):
+    dropout = next(module for module in pipe.unet.modules() if isinstance(module, torch.nn.Dropout))
+    monkeypatch.setattr(dropout, "p", 0.9)
+    monkeypatch.setattr(dropout, "training", True)
+    before = [module.training for module in pipe.unet.modules()]
+    seen = []
+    run(
+        data=pictures(*[(32, 32)] * 3, name="three"),
+        validation=0.4,
+        validate_every=1,
+        steps=2,
+        learning_rate=1e-12,
+        weight_decay=0,
+        stop_after=lambda step, loss: seen.append([module.training for module in pipe.unet.modules()]),
+    )
+    losses = [loss for _, loss in run.result.validation]
+    assert losses == pytest.approx([losses[0]] * 3, rel=1e-5)
+    assert seen == [before, before]
+
+
 @pytest.mark.parametrize("options", [{}, {"ema": 0.5}, {"optimizer": "schedule-free"}], ids=str)
 def test_watching_does_not_change_what_is_learned(options, run, pictures, tmp_path):
     folder = pictures(*[(32, 32)] * 5, name="five")
@@ -344,9 +365,30 @@ def test_a_training_that_is_killed_goes_on_to_the_same_bits(options, run, tmp_pa
     assert equal(whole, resumed)
 
 
-def test_resuming_a_finished_training_changes_nothing(run):
-    first = run("a", steps=3)
-    assert equal(first, run("a", steps=3, resume=True))
+def test_resuming_a_finished_training_changes_nothing(run, tmp_path):
+    first = run("a", steps=3, keep=1)
+    state = tmp_path / "a-training" / "checkpoints" / "step-000003" / "state.json"
+    before = state.stat().st_mtime_ns
+    assert equal(first, run("a", steps=3, keep=1, resume=True))
+    assert state.stat().st_mtime_ns == before
+
+
+def test_a_training_that_is_past_the_steps_asked_for_is_finished(run, caplog):
+    first = run("a", steps=2)
+    with caplog.at_level("INFO", "mezzotint"):
+        again = run("a", steps=1, resume=True)
+    assert (run.result.step, run.result.finished) == (2, True)
+    assert equal(first, again)
+    assert "is at step 2, beyond the 1 that are asked for" in caplog.text
+
+
+def test_samples_inside_the_folder_of_the_data_are_not_trained_on(run, tmp_path):
+    (tmp_path / "prompts.txt").write_text("a cat --s 1")
+    options = {"sample_prompts": tmp_path / "prompts.txt", "sample_every": 1}
+    run("pictures/a", steps=1, **options)
+    assert (tmp_path / "pictures" / "a-training" / "samples" / "step-000001-0.png").exists()
+    run("pictures/a", steps=2, resume=True, **options)
+    assert run.result.step == 2
 
 
 def test_a_finished_training_can_be_lengthened(run):
@@ -366,12 +408,43 @@ def test_a_training_does_not_begin_over_another(run):
         run("a", steps=2)
 
 
+def test_a_training_holds_its_folder_and_its_process_until_it_ends(run, tmp_path):
+    folder = tmp_path / "a-training"
+    refused = []
+
+    def another(step: int, loss: float) -> None:
+        for claim in (locked(folder), alone_in_process()):
+            with pytest.raises(TrainingError, match="another training") as caught, claim:
+                pass
+            refused.append(str(caught.value))
+
+    run("a", steps=1, stop_after=another)
+    assert f"is writing into {folder}; let it end, or name another output" in refused[0]
+    assert "runs in this process" in refused[1]
+    with locked(folder), alone_in_process():
+        pass
+
+
+def test_resuming_with_other_pixels_in_files_of_the_same_size_is_refused(run, tmp_path):
+    from PIL import Image
+
+    folder = tmp_path / "bitmaps"
+    folder.mkdir()
+    Image.new("RGB", (32, 32), "red").save(folder / "a.bmp")
+    run("a", data=folder, steps=1, caption="a square")
+    Image.new("RGB", (32, 32), "blue").save(folder / "a.bmp")
+    with pytest.raises(CheckpointError, match="the pictures or captions changed"):
+        run("a", data=folder, steps=2, caption="a square", resume=True)
+
+
 def test_resuming_with_other_settings_or_pictures_is_refused(run, pictures, tmp_path):
     run("a", steps=2)
+    said = (tmp_path / "a-training" / "settings.json").read_text()
     with pytest.raises(CheckpointError, match="was trained with batch_size=2, not 1"):
         run("a", steps=4, batch_size=1, resume=True)
     with pytest.raises(CheckpointError, match="the pictures or captions changed"):
         run("a", steps=4, resume=True, data=pictures((32, 32), name="others"))
+    assert (tmp_path / "a-training" / "settings.json").read_text() == said
 
 
 def test_as_many_checkpoints_stay_as_are_asked_for(run, tmp_path):
@@ -387,6 +460,40 @@ def test_what_a_killed_process_left_half_written_is_no_checkpoint_and_goes(run, 
     (part / "weights.safetensors").write_bytes(b"half")
     assert equal(run("a", steps=6, save_every=2, resume=True), run("b", steps=6, save_every=2))
     assert not part.exists()
+
+
+def marked(text: str):
+    return lambda folder: (folder / "mark").write_text(text)
+
+
+def test_a_checkpoint_is_never_taken_away_to_be_written_again(tmp_path, monkeypatch):
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    checkpoints.save(2, marked("first"))
+
+    def die(*arguments):
+        raise Killed
+
+    monkeypatch.setattr("os.replace", die)
+    checkpoints.save(2, marked("second"))
+    assert (checkpoints.path(2) / "mark").read_text() == "first"
+
+
+def test_a_checkpoint_that_is_half_removed_is_none(tmp_path, monkeypatch):
+    import shutil
+
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    checkpoints.save(2, marked("old"))
+
+    def die(path, **options):
+        raise Killed
+
+    monkeypatch.setattr(shutil, "rmtree", die)
+    with pytest.raises(Killed):
+        checkpoints.save(4, marked("new"))
+    monkeypatch.undo()
+    assert checkpoints.steps() == [4]
+    checkpoints.clear_parts()
+    assert [path.name for path in tmp_path.iterdir()] == ["step-000004"]
 
 
 @pytest.mark.parametrize("fails", ["write_text", "save_file", "torch.save", "os.replace", "os.fsync"])
@@ -460,9 +567,34 @@ def test_a_loss_that_is_no_number_ends_the_training_and_keeps_the_checkpoint(run
                 next(p for p in pipe.unet.parameters() if p.requires_grad).fill_(float("nan"))
 
     with pytest.raises(
-        TrainingError, match=r"the loss is nan at step 8; lower the learning rate and go on from .* step 4"
+        TrainingError,
+        match=r"the loss is nan at step 8; lower the learning rate .* step 4 is good: .*step-000004",
     ):
         run("a", steps=12, save_every=4, stop_after=ruin)
+
+
+def test_weights_that_are_no_numbers_are_not_saved(run, pipe, tmp_path):
+    with pytest.raises(
+        TrainingError, match="a weight is not a finite number at step 1; lower the learning rate and begin"
+    ):
+        run("a", steps=1, learning_rate=1e38, save_every=1)
+    assert not (tmp_path / "a.safetensors").exists()
+    assert not Checkpoints(tmp_path / "a-training" / "checkpoints", 1).steps()
+
+
+def test_after_weights_that_are_no_numbers_the_checkpoint_that_is_good_is_named(run, pipe, tmp_path):
+    import os
+    import signal
+
+    def ruin(step: int, loss: float) -> None:
+        if step == 3:
+            with torch.no_grad():
+                next(p for p in pipe.unet.parameters() if p.requires_grad).fill_(float("inf"))
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(TrainingError, match="not a finite number at step 3; .* checkpoint of step 2 is good"):
+        run("a", steps=4, save_every=2, stop_after=ruin)
+    assert Checkpoints(tmp_path / "a-training" / "checkpoints", 2).steps() == [2]
 
 
 def test_ctrl_c_saves_and_resume_goes_on(run, tmp_path):

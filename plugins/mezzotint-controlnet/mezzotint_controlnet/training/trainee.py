@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -137,6 +137,7 @@ def train_controlnet(
     *,
     resume: bool = False,
     quiet: bool = False,
+    on_step: Callable[[int, float], None] | None = None,
 ) -> Trained:
     """Train a ControlNet on a folder of pictures and write it to `output`, a diffusers folder.
 
@@ -144,6 +145,8 @@ def train_controlnet(
         data: a folder (captions beside the pictures or in `metadata.jsonl`), a TOML file of kohya's, or items.
         output: a folder. Checkpoints, logs and samples go to `NAME-training` beside it.
         resume: go on from the last checkpoint.
+        quiet: show nothing.
+        on_step: called after each step with its number and its loss.
 
     Raises:
         TrainingError, DataError, CheckpointError: as `mezzotint_training.train`.
@@ -153,7 +156,7 @@ def train_controlnet(
     assert isinstance(prepared.settings, ControlNetSettings)
     prepared = with_maps(prepared, prepared.settings.maps)
     with attached_controlnet(pipe, prepared.settings) as controlnet:
-        return train(controlnet, prepared, output, resume=resume, quiet=quiet)
+        return train(controlnet, prepared, output, resume=resume, quiet=quiet, on_step=on_step)
 
 
 @contextmanager

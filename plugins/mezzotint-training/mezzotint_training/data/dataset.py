@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..digests import digest_file
 from .buckets import Buckets, Placement
 from .captions import vary
 from .images import View, centred
@@ -42,14 +43,22 @@ class Dataset:
         kept = [place for place, item in enumerate(self.items) if item.path not in paths]
         return Dataset(tuple(self.items[i] for i in kept), tuple(self.placements[i] for i in kept))
 
-    def digest(self) -> str:
-        """SHA-256 over what decides which picture comes when and under what caption, wherever the folder lies."""
+    def digest(self, digest_of: Callable[[Path], str] = digest_file) -> str:
+        """SHA-256 over what is learned from, wherever the folder lies: the bytes of pictures, control maps and masks, their
+        names and captions, and what decides which picture comes when.
+
+        Args:
+            digest_of: of a file's bytes, where they are known already.
+
+        Raises:
+            DataError: a file cannot be read.
+        """
         sha256 = hashlib.sha256()
         for item, place in zip(self.items, self.placements, strict=True):
             files = [
-                (each.name, each.stat().st_size) for each in (item.path, item.conditioning, item.mask) if each
+                each and (each.name, digest_of(each)) for each in (item.path, item.conditioning, item.mask)
             ]
-            parts = (item.captions, item.captioning, item.repeats, item.is_prior, item.flip)
+            parts = (item.captions, item.captioning, item.repeats, item.is_prior, item.flip, item.alpha_mask)
             sha256.update(repr((files, *parts, item.random_crop, place)).encode())
         return sha256.hexdigest()
 

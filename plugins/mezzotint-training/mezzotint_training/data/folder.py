@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
+import os.path
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
+from ..outputs import NOT_FOR_TRAINING
 from .images import SUFFIXES
 from .item import Item
+from .text_files import check_characters, parse_json, read_lines
 
 METADATA = "metadata.jsonl"
 CAPTION_SUFFIXES = (".txt", ".caption")
@@ -63,7 +65,7 @@ def read_folder(
 
 
 def pictures(folder: Path) -> list[Path]:
-    """Files that are pictures by their suffix, without masks, hidden files and folders of maps."""
+    """Files that are pictures by their suffix, without masks, hidden files, folders of maps and a training's samples."""
     return sorted(
         path
         for path in folder.rglob("*")
@@ -73,6 +75,9 @@ def pictures(folder: Path) -> list[Path]:
         and not any(
             part.startswith(".") or part in ("conditioning", "masks")
             for part in path.relative_to(folder).parts
+        )
+        and not any(
+            (folder / each / NOT_FOR_TRAINING).exists() for each in path.relative_to(folder).parents[:-1]
         )
     )
 
@@ -92,11 +97,8 @@ def _sidecar(path: Path, suffixes: tuple[str, ...]) -> tuple[str, ...]:
     for suffix in suffixes:
         beside = path.with_suffix(suffix)
         if beside.is_file():
-            try:
-                text = beside.read_text(encoding="utf-8-sig").strip()
-            except UnicodeDecodeError as error:
-                raise DataError(f"{beside} is not UTF-8: {error}") from None
-            return (" ".join(text.split("\n")[0].split()),) if text else ("",)
+            lines = (" ".join(line.split()) for line in read_lines(beside))
+            return (next(filter(None, lines), ""),)
     return ()
 
 
@@ -116,18 +118,20 @@ def _rows(folder: Path) -> dict[str, dict[str, Any]]:
     if not path.is_file():
         return {}
     rows: dict[str, dict[str, Any]] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    numbers: dict[str, int] = {}
+    for number, line in enumerate(read_lines(path), 1):
         if not line.strip():
             continue
         where = f"{path}, line {number}"
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise DataError(f"{where} is not JSON: {error}") from None
+        row = parse_json(line, where)
         if not isinstance(row, dict) or not isinstance(row.get("file_name"), str):
             raise DataError(f'{where}: every line is an object with a "file_name"')
-        name = row["file_name"]
-        rows[_inside(folder, name, where).relative_to(folder.resolve()).as_posix()] = {
+        name = _inside(row["file_name"], where).as_posix()
+        if numbers.setdefault(name, number) != number:
+            raise DataError(
+                f"{where} names {name}, as line {numbers[name]} does; a picture has one line, and several captions are a list"
+            )
+        rows[name] = {
             "captions": _captions(_column(row, "captions"), where),
             "mask": _other(folder, _column(row, "mask"), where),
             "conditioning": _other(folder, _column(row, "conditioning"), where),
@@ -145,21 +149,26 @@ def _captions(value: Any, where: str) -> tuple[str, ...]:
     captions = [value] if isinstance(value, str) else value
     if not isinstance(captions, list) or not all(isinstance(each, str) for each in captions):
         raise DataError(f"{where}: the caption is a text or a list of texts, not {value!r}")
+    for caption in captions:
+        check_characters(caption, where)
     return tuple(captions)
 
 
 def _other(folder: Path, value: Any, where: str) -> Path | None:
     if value is None:
         return None
-    path = _inside(folder, str(value), where)
-    if not path.is_file():
+    path = folder / _inside(str(value), where)
+    if not os.path.isfile(path):  # Path.is_file raises where a name is too long.
         raise DataError(f"{where} names {value}, which is not there")
     return path
 
 
-def _inside(folder: Path, name: str, where: str) -> Path:
-    """A data set that was downloaded must not name files elsewhere."""
-    path = (folder / name).resolve()
-    if not path.is_relative_to(folder.resolve()):
+def _inside(name: str, where: str) -> Path:
+    """A path in the folder: a data set that was downloaded must not name files elsewhere.
+
+    Links are not followed: in the Hugging Face cache every file is one, to a folder beside.
+    """
+    path = Path(name)
+    if path.anchor or ".." in path.parts:
         raise DataError(f"{where} names {name}, which lies outside the folder")
     return path

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from mezzotint.errors import RequestError
-from mezzotint.pictures import flatten, opened
+from mezzotint.pictures import MAX_PIXELS, flatten, opened
 from PIL import Image, ImageOps
 from torch import Tensor
 
@@ -57,26 +57,43 @@ def probe(item: Item) -> Item:
 
 
 def check_decodes(item: Item) -> None:
-    """Decode a picture and throw it away.
+    """Decode a picture and its mask and throw them away.
 
     Raises:
-        DataError: it is truncated or damaged.
+        DataError: one is truncated, damaged or no picture.
     """
     check_picture(item.path)
+    if item.mask is not None:
+        check_picture(item.mask)
 
 
 def check_picture(path: Path) -> None:
     """As `check_decodes`, of any picture, such as a control map."""
     with _opened(path) as image:
-        image.load()
+        flatten(_upright(image), "white", str(path))
+
+
+def check_resized(item: Item, placement: Placement) -> None:
+    """Refuse a picture so narrow that it would be resized to more than `mezzotint.pictures.MAX_PIXELS` to fill its bucket.
+
+    Raises:
+        DataError: it is.
+    """
+    width, height = placement.resized
+    if width * height > MAX_PIXELS:
+        raise DataError(
+            f"{item.path} is {'x'.join(map(str, item.size))} pixels, too narrow: to fill {placement.bucket[0]}x"
+            f"{placement.bucket[1]}, it would be resized to {width}x{height}, more than {MAX_PIXELS:,} pixels"
+        )
 
 
 def load_view(view: View, background: tuple[int, int, int]) -> Tensor:
     """Pixels (3, height, width) in [-1, 1]; what is transparent shows the background.
 
     Raises:
-        DataError: the file cannot be read.
+        DataError: the file cannot be read, or the picture is too narrow for its bucket.
     """
+    check_resized(view.item, view.placement)
     with _opened(view.item.path) as image:
         seen = flatten(_upright(image), background, str(view.item.path))
     return _cut(seen, view) * 2 - 1

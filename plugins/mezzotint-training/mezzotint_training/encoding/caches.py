@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from platformdirs import user_cache_path
 
 from ..data.captions import possible
 from ..data.dataset import Dataset
-from ..data.images import View
+from ..data.images import View, check_resized
 from ..errors import DataError
 from ..settings import TrainingSettings
 from ..trainee import Trainee
@@ -39,8 +40,10 @@ class Encoders:
         Where the caches are on disk, each process encodes its share and then finds the others'.
 
         Raises:
-            DataError: a picture cannot be read, and `bad_images` is `stop`.
+            DataError: a picture cannot be read or resized, and `bad_images` is `stop`.
         """
+        # Without a cache, it would be met in the middle of the training.
+        dataset = self._without(dataset, _too_narrow(dataset))
         if self.latents.store is None:
             return dataset
         views = dataset.views() or []
@@ -48,13 +51,20 @@ class Encoders:
             self._encode(views[process::processes], tolerant=True)
             wait()
         bad = self._encode(views, tolerant=self.bad_images == "skip")
-        for error in {str(error) for error in bad.values()}:
-            logger.warning("%s; it is skipped", error)
-        kept = dataset.without({view.item.path for view in bad})
-        if len(dataset) and not len(kept):
-            raise DataError(f"none of {len(dataset)} pictures can be read")
+        kept = self._without(dataset, {view.item.path: error for view, error in bad.items()})
         if self.embeds:
             self._embed(kept)
+        return kept
+
+    def _without(self, dataset: Dataset, bad: Mapping[Path, DataError]) -> Dataset:
+        """The data set without bad pictures, each of which is named."""
+        for error in bad.values():
+            if self.bad_images != "skip":
+                raise _refused(error)
+            logger.warning("%s; it is skipped", error)
+        kept = dataset.without(bad)
+        if len(dataset) and not len(kept):
+            raise DataError(f"none of {len(dataset)} pictures can be used")
         return kept
 
     def _encode(self, views: Iterable[View], *, tolerant: bool) -> dict[View, DataError]:
@@ -70,7 +80,7 @@ class Encoders:
                     self.latents.moments(group)
                 except DataError as error:
                     if not tolerant:
-                        raise DataError(f"{error}; repair or remove it, or choose bad_images=skip") from None
+                        raise _refused(error) from None
                     bad |= self._one_by_one(group)
         return bad
 
@@ -88,6 +98,20 @@ class Encoders:
         known = list(dict.fromkeys(text for each in texts if each is not None for text in each))
         for caption in known:
             self.text.embeddings([caption])
+
+
+def _too_narrow(dataset: Dataset) -> dict[Path, DataError]:
+    bad = {}
+    for item, placement in zip(dataset.items, dataset.placements, strict=True):
+        try:
+            check_resized(item, placement)
+        except DataError as error:
+            bad[item.path] = error
+    return bad
+
+
+def _refused(error: DataError) -> DataError:
+    return DataError(f"{error}; repair or remove it, or choose bad_images=skip")
 
 
 def make_encoders(trainee: Trainee, settings: TrainingSettings) -> Encoders:

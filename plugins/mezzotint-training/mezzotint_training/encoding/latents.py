@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,8 @@ from torch import Tensor
 
 from ..chance import normal
 from ..data.images import View, load_mask, load_view
-from .store import TensorStore, digest, digest_module
+from ..digests import digest, digest_file, digest_module
+from .store import TensorStore
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +70,16 @@ class LatentEncoder:
                 self._keep(views[place], moments)
         return [moments for moments in known if moments is not None]
 
+    def digest_of(self, path: Path) -> str:
+        """SHA-256 of a file's bytes, read once: files do not change while a training runs.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        if path not in self._file_digests:
+            self._file_digests[path] = digest_file(path)
+        return self._file_digests[path]
+
     def sample(self, moments: Sequence[Moments], keys: Sequence[tuple[int, ...]]) -> Tensor:
         """Latents (n, c, h, w) as the U-Net sees them, one drawn for each key."""
         device, shift = self.vae.device, self.vae.config.get("shift_factor") or 0.0
@@ -109,17 +119,10 @@ class LatentEncoder:
         return digest(
             "latents 1",
             self._vae_digest,
-            self._digest_of(item.path),
-            self._digest_of(item.mask) if item.mask else item.alpha_mask,
+            self.digest_of(item.path),
+            self.digest_of(item.mask) if item.mask else item.alpha_mask,
             place.bucket,
             place.resized,
             (view.left, view.top, view.mirrored),
             self.background,
         )
-
-    def _digest_of(self, path: Path) -> str:
-        # Files do not change while a training runs; the next training reads them again.
-        if path not in self._file_digests:
-            with path.open("rb") as file:
-                self._file_digests[path] = hashlib.file_digest(file, "sha256").hexdigest()
-        return self._file_digests[path]

@@ -2,39 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import os
 from pathlib import Path
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
-from torch import Tensor, nn
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from ..digests import digest, digest_tensors
+from ..flushing import flush
 
 logger = logging.getLogger("mezzotint")
-
-
-def digest(*parts: object) -> str:
-    """SHA-256 of plain values."""
-    return hashlib.sha256(json.dumps(parts, default=str, sort_keys=True).encode()).hexdigest()
-
-
-def digest_module(module: nn.Module) -> str:
-    """SHA-256 over a network's parameters and buffers: names, types and bytes."""
-    sha256 = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        sha256.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        sha256.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return sha256.hexdigest()
+_CHECKSUM = "sha256"
 
 
 class TensorStore:
     """Keeps named tensors under a digest, in memory and, with a folder, also on disk for the next training.
 
-    A file on disk is written under another name first, so that it is whole or not there; one that cannot be read is
-    made again. Where there is no room for a file, the tensors stay in memory.
+    A file on disk is flushed under another name first, so that it is whole or not there, and has a checksum of its
+    tensors and their digest; one that cannot be read or holds anything else is as if it were not there, and made again.
+    Where there is no room for a file, the tensors stay in memory.
     """
 
     def __init__(self, folder: Path | None = None, *, in_memory: bool = True) -> None:
@@ -47,13 +35,8 @@ class TensorStore:
         """What was put under this digest, or `None`."""
         if key in self._known:
             return self._known[key]
-        if self.folder is None:
-            return None
-        try:
-            tensors = load_file(self._path(key))
-        except (OSError, SafetensorError):
-            return None
-        if self.in_memory:
+        tensors = None if self.folder is None else self._read(key)
+        if self.in_memory and tensors is not None:
             self._known[key] = tensors
         return tensors
 
@@ -63,12 +46,23 @@ class TensorStore:
         if self.in_memory or not written:
             self._known[key] = tensors
 
+    def _read(self, key: str) -> dict[str, Tensor] | None:
+        try:
+            with safe_open(self._path(key), "pt") as file:
+                words = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        except (OSError, SafetensorError):
+            return None
+        return tensors if words.get(_CHECKSUM) == _checksum(key, tensors) else None
+
     def _write(self, key: str, tensors: dict[str, Tensor]) -> bool:
         path = self._path(key)
         part = path.with_name(f"{path.name}.{os.getpid()}.part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            part.write_bytes(save({name: tensor.contiguous() for name, tensor in tensors.items()}))
+            whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
+            part.write_bytes(save(whole, {_CHECKSUM: _checksum(key, whole)}))
+            flush(part)
             os.replace(part, path)
         except OSError as error:
             part.unlink(missing_ok=True)
@@ -82,3 +76,7 @@ class TensorStore:
     def _path(self, key: str) -> Path:
         assert self.folder is not None
         return self.folder / key[:2] / f"{key}.safetensors"
+
+
+def _checksum(key: str, tensors: dict[str, Tensor]) -> str:
+    return digest(key, digest_tensors(tensors))

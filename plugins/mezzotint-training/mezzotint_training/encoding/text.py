@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .store import TensorStore, digest, digest_module
+from ..digests import digest, digest_module
+from ..errors import TrainingError
+from .store import TensorStore
 
 
 def tokenize(tokenizer: Any, captions: Sequence[str]) -> Tensor:
@@ -34,16 +36,34 @@ def embed(text_encoder: nn.Module, ids: Tensor, clip_skip: int = 0) -> Tensor:
     return skipped
 
 
+def check_clip_skip(text_encoder: nn.Module, clip_skip: int) -> None:
+    """Whether the encoder has as many layers as are left out.
+
+    Raises:
+        TrainingError: it has fewer.
+    """
+    config = getattr(text_encoder, "config", None)
+    layers = getattr(config, "num_hidden_layers", None)
+    if layers is not None and clip_skip > layers:
+        raise TrainingError(
+            f"clip_skip is {clip_skip}, but this model's text encoder has {layers} layers; leave out fewer"
+        )
+
+
 class TextEncoder:
     """Embeds captions, keeping what it made by the encoder's weights, the token ids and `clip_skip`.
 
     Args:
         store: where embeddings are kept; `None` embeds every time.
+
+    Raises:
+        TrainingError: the encoder has fewer layers than `clip_skip` leaves out.
     """
 
     def __init__(
         self, text_encoder: nn.Module, tokenizer: Any, *, store: TensorStore | None = None, clip_skip: int = 0
     ) -> None:
+        check_clip_skip(text_encoder, clip_skip)
         self.text_encoder = text_encoder
         self.tokenizer = tokenizer
         self.store = store
