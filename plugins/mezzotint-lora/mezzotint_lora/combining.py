@@ -13,6 +13,7 @@ from .deltas import delta_weight, lora, rank_of, scale_of, shape_of
 from .errors import LoRAError
 from .files import resolved
 from .names import Names
+from .network_words import ALPHA, DIM, up_to_date
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,7 +51,8 @@ def merge(
         progress(done + 1, len(targets))
     # What could not be read is not in the sum; `write_adapter` refuses to lose it.
     unread = {key: why for adapter in adapters for key, why in adapter.unread.items()}
-    return Adapter(deltas, _common([adapter.metadata for adapter in adapters]), "kohya", unread)
+    words = up_to_date(_common([adapter.metadata for adapter in adapters]), deltas.values())
+    return Adapter(deltas, words, "kohya", unread)
 
 
 def resize(adapter: Adapter, keep: Keep, progress: Progress = silent) -> Adapter:
@@ -65,7 +67,7 @@ def resize(adapter: Adapter, keep: Keep, progress: Progress = silent) -> Adapter
     for done, (target, delta) in enumerate(adapter.deltas.items()):
         deltas[target] = delta if not rank_of(delta) else _cut(target, delta, 1.0, keep)
         progress(done + 1, len(adapter.deltas))
-    return replace(adapter, deltas=deltas)
+    return replace(adapter, deltas=deltas, metadata=up_to_date(adapter.metadata, deltas.values()))
 
 
 def extract(
@@ -209,9 +211,10 @@ def _refuse(target: Target, delta: Delta) -> None:
 
 
 def _common(all_words: Sequence[Mapping[str, str]]) -> dict[str, str]:
-    """What every header says alike; the rest would not be true of the sum."""
+    """What every header says alike, and rank and alpha if any says them; the rest would not be true of the sum."""
     first, *others = all_words
-    return {key: value for key, value in first.items() if all(words.get(key) == value for words in others)}
+    alike = {key: value for key, value in first.items() if all(words.get(key) == value for words in others)}
+    return {key: words[key] for words in all_words for key in (DIM, ALPHA) if key in words} | alike
 
 
 def _pairs(base: Mapping[str, Module], tuned: Mapping[str, Module]):  # type: ignore[no-untyped-def]

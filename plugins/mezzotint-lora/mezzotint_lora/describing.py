@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -14,6 +13,8 @@ from .adapter import Adapter, Target
 from .deltas import rank_of
 from .deltas.kinds import KINDS
 from .families import Guess, guess_family
+from .printable import printable
+from .strangers_json import parse
 
 MAX_WORDS = 20
 _BLOCK = re.compile(
@@ -107,7 +108,7 @@ def trained_words(metadata: Mapping[str, str]) -> dict[str, int]:
     """The most frequent caption words in `ss_tag_frequency`; trigger phrases come first, with 0."""
     counts: Counter[str] = Counter()
     try:
-        folders = json.loads(metadata.get("ss_tag_frequency", "{}"))
+        folders = parse(metadata.get("ss_tag_frequency", "{}"))
     except ValueError:
         folders = {}
     if isinstance(folders, dict):
@@ -123,8 +124,7 @@ def _facts(metadata: Mapping[str, str]) -> dict[str, str]:
     for name, keys in _FACTS.items():
         value = next((metadata[key] for key in keys if metadata.get(key) not in (None, "", "None")), None)
         if value is not None:
-            # A stranger's words: on one line, without control characters.
-            found[name] = "".join(letter if letter.isprintable() else " " for letter in value)[:300]
+            found[name] = printable(value[:300])
     return found
 
 

@@ -8,12 +8,12 @@ write_adapter("style-diffusers.safetensors", adapter, format="diffusers")
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
 
+from . import peft_folder
 from .adapter import COMPONENTS, Adapter, Delta, Target
 from .errors import LoRAError
 from .families import BY_NAME, FAMILIES, guess_family, names_of
@@ -23,6 +23,10 @@ from .names import Names
 from .safetensors_file import read_tensors, write_tensors
 
 Format = Literal["kohya", "diffusers", "peft"]
+
+
+_TRANSFORMERS = ("transformer.", "lora_transformer_", "diffusion_model.")
+"""How names begin that are of no U-Net."""
 
 
 def read_adapter(path: str | Path) -> Adapter:
@@ -38,20 +42,20 @@ def read_adapter(path: str | Path) -> Adapter:
     if path.is_dir():
         return _read_folder(path)
     if path.name == peft.WEIGHTS:
-        return _read_peft([path.parent])
+        return peft_folder.read([path.parent])
     tensors, metadata = read_tensors(path)
     layout = detect(tensors)
     if layout is None:
         first = next(iter(sorted(tensors)), None)
         looks = f"its first tensor is {first}" if first else "it holds no tensor"
+        if first and first.startswith(_TRANSFORMERS):
+            looks += ", so it is for a transformer such as Flux or Stable Diffusion 3, of which mezzotint opens none"
         raise LoRAError(f"{path} is no LoRA file of kohya, LyCORIS, diffusers or peft: {looks}")
     if layout is peft.LAYOUT:
-        return _read_peft([path.parent], weights=path)
+        return peft_folder.read([path.parent], weights=path)
     deltas, unread = layout.parse(tensors)
     if layout is diffusers.LAYOUT:
-        configurations = diffusers.configurations(metadata)
-        for configuration in configurations.values():
-            peft.check_configuration(configuration, path)
+        configurations = diffusers.configurations(metadata, path)
         deltas = {
             Target(component, module): delta
             for component in COMPONENTS
@@ -72,14 +76,16 @@ def write_adapter(
     """Write an adapter, all of it or nothing; equal adapters give equal bytes.
 
     Args:
-        path: a `.safetensors` file; for peft a folder, with one folder in it for each model.
+        path: a `.safetensors` file; for peft a folder, with one folder in it for each model. What was there is
+            replaced, a folder only where it holds an adapter and nothing else.
         format: `kohya` (which A1111, ComfyUI and diffusers read), `diffusers`, or `peft`.
         metadata: more words for the header, such as `ss_output_name`; they replace those of the adapter.
         names: module names by component (`Names.of(model)`), where the adapter is in kohya's names and its
             model is none of the known families.
 
     Raises:
-        LoRAError: the format cannot hold this kind of adapter, or names cannot be told apart without a model.
+        LoRAError: the format cannot hold this kind of adapter, names cannot be told apart without a model, or there
+            is a folder in place of a file, a file in place of a folder, or a folder with more than an adapter in it.
         OSError: the path cannot be written.
     """
     path = Path(path)
@@ -92,6 +98,10 @@ def write_adapter(
     if not all(isinstance(value, str) for value in header.values()):
         raise LoRAError("metadata of safetensors is text: every value must be a string")
     adapter = replace(adapter, metadata=header)
+    if format != "peft" and path.is_dir():
+        raise LoRAError(
+            f"{path} is a folder; a LoRA of {format} is a file, such as {path / 'lora.safetensors'}"
+        )
     if format == "kohya":
         _write_kohya(path, adapter, names)
         return
@@ -100,7 +110,7 @@ def write_adapter(
         tensors, words = diffusers.write(adapter)
         write_tensors(path, tensors, words)
     else:
-        _write_peft(path, adapter)
+        peft_folder.write(path, adapter)
 
 
 def resolved(adapter: Adapter, names: Mapping[str, Names] | None = None) -> Adapter:
@@ -172,49 +182,15 @@ def _sgm(deltas: Mapping[Target, Delta], names: Names) -> Iterable[tuple[Target,
 def _read_folder(folder: Path) -> Adapter:
     parts = [folder / component for component in COMPONENTS if (folder / component / peft.WEIGHTS).is_file()]
     if parts:
-        return _read_peft(parts)
+        return peft_folder.read(parts)
     if (folder / peft.WEIGHTS).is_file():
-        return _read_peft([folder])
-    for name in ("pytorch_lora_weights.safetensors",):
-        if (folder / name).is_file():
-            return read_adapter(folder / name)
+        return peft_folder.read([folder])
+    if (folder / diffusers.WEIGHTS).is_file():
+        return read_adapter(folder / diffusers.WEIGHTS)
     files = sorted(folder.glob("*.safetensors"))
     if len(files) == 1:
         return read_adapter(files[0])
     raise LoRAError(
-        f"{folder} holds no LoRA: expected {peft.WEIGHTS} (peft), pytorch_lora_weights.safetensors (diffusers) "
+        f"{folder} holds no LoRA: expected {peft.WEIGHTS} (peft), {diffusers.WEIGHTS} (diffusers) "
         f"or one .safetensors file, found {len(files)}"
     )
-
-
-def _read_peft(folders: Iterable[Path], weights: Path | None = None) -> Adapter:
-    deltas: dict[Target, Delta] = {}
-    words: dict[str, str] = {}
-    unread: dict[str, str] = {}
-    for folder in folders:
-        tensors, metadata = read_tensors(weights or folder / peft.WEIGHTS)
-        found, bad = peft.LAYOUT.parse(tensors)
-        configuration = peft.read_configuration(folder)
-        words.update({key: value for key, value in metadata.items() if (key, value) != ("format", "pt")})
-        unread.update(bad)
-        modules = {target.module: delta for target, delta in found.items()}
-        for module, delta in peft.with_alphas(modules, configuration).items():
-            component = folder.name if folder.name in COMPONENTS else peft.component_of(module)
-            deltas[Target(component, module)] = delta
-    return Adapter(deltas, words, peft.LAYOUT.name, unread)
-
-
-def _write_peft(folder: Path, adapter: Adapter) -> None:
-    if folder.is_file():
-        raise LoRAError(f"{folder} is a file; a peft adapter is a folder")
-    prepared = {}
-    for component in adapter.components:
-        deltas = adapter.of(component)
-        peft.refuse(deltas, "peft", ("lora", "loha", "lokr"))
-        tensors = {f"base_model.model.{key}": tensor for key, tensor in peft.tensors(deltas).items()}
-        prepared[component] = tensors, peft.configuration(deltas)
-    words = {key: value for key, value in adapter.metadata.items() if key != diffusers.CONFIG_KEY}
-    for component, (tensors, configuration) in prepared.items():
-        write_tensors(folder / component / peft.WEIGHTS, tensors, {"format": "pt", **words})
-        text = json.dumps(configuration, indent=2, sort_keys=True)
-        (folder / component / peft.CONFIG).write_text(f"{text}\n", encoding="utf-8")

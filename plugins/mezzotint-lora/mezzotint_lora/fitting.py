@@ -12,6 +12,7 @@ from .deltas import ShapeError, check_fits
 from .errors import LoRAError
 from .families import describe_model, guess_family, text_width
 from .names import Names
+from .printable import printable
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -44,7 +45,7 @@ class Report:
         ]
         lines += [f"skipped  {key}: {why}" for key, why in self.skipped.items()]
         lines += [f"unknown  {key}: {why}" for key, why in self.unknown.items()]
-        return "\n".join([*([self.problem] if self.problem else []), *lines])
+        return "\n".join(map(printable, [*([self.problem] if self.problem else []), *lines]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,17 +79,20 @@ def fit(adapter: Adapter, models: Mapping[str, Module], names: Mapping[str, Name
     return Fit(fitted, Report(applied, {}, unknown, problem))
 
 
-def demand(fitted: Fit, path: object) -> None:
-    """Insist that the file fits as a whole.
+def demand(fitted: Fit, path: object, strict: bool) -> None:
+    """Insist that the file is for this model.
+
+    Args:
+        strict: and that every key of it fits.
 
     Raises:
-        LoRAError: a key is unknown, twice there or of another shape; the file is for another family, or
-            matches nothing.
+        LoRAError: the file is for another family, or matches nothing; or, with `strict`, a key is unknown, twice
+            there or of another shape.
     """
     report = fitted.report
     if report.problem:
         raise LoRAError(f"{path} {report.problem}")
-    if report.unknown:
+    if strict and report.unknown:
         total = len(report.unknown) + len(report.applied)
         reasons = list(by_reason(report.unknown))
         shown = "; ".join(reasons[:SHOWN])

@@ -102,7 +102,8 @@ class Beside:
     def _conv(self, input: Tensor) -> Tensor:
         module: Any = self.module
         down, up = self._factors(input.dtype)
-        inner = conv2d(input, down, None, module.stride, module.padding, module.dilation)
+        # The layer's own way, with its padding mode: models that draw tiles have another than zeros.
+        inner = module._conv_forward(input, down, None)
         return self.base(input) + conv2d(inner, up)
 
 

@@ -37,14 +37,15 @@ def loaded(lora: LoRA, pipe: Pipeline, demanding: bool = True) -> Loaded:
         demanding: refuse a file that does not fit, as the LoRA says.
 
     Raises:
-        LoRAError: it cannot be read, or does not fit and `strict` is set, or matches nothing at all.
+        LoRAError: it cannot be read, is for another family or matches nothing at all; or a key does not fit and
+            `strict` is set.
     """
     order = lora.files().get("path", "")
     if not order:
         raise LoRAError(f"{lora.path}: there is no such LoRA file")
     fitted = pipe.resource(("mezzotint-lora file", order), lambda: _fit(lora.path, pipe))
-    if demanding and (lora.strict or not fitted.report.applied):
-        demand(fitted, lora.path)
+    if demanding:
+        demand(fitted, lora.path, lora.strict)
     modules = [(component, path) for component, deltas in fitted.deltas.items() for path in deltas]
     factors = weights_by_module(lora.blocks, modules)
     text = lora.weight if lora.text_encoder_weight is None else lora.text_encoder_weight

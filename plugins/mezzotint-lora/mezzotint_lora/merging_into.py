@@ -22,12 +22,17 @@ def merge_into(model: str | Path, loras: Sequence[tuple[Path, float]], output: P
         output: a folder that does not exist yet.
 
     Raises:
-        LoRAError: a LoRA does not fit, or the model is in memory only.
+        LoRAError: a LoRA does not fit, or the model is a single file or in memory only.
     """
     pipe = mezzotint.load(model, device="cpu")
     source = pipe.source.path
     if source is None:
         raise LoRAError(f"{model} has no folder to copy from")
+    if source.is_file():
+        raise LoRAError(
+            f"{source} is a single file, and LoRAs are merged into diffusers folders; diffusers makes one of it with "
+            "from_single_file(FILE).save_pretrained(FOLDER)"
+        )
     output.parent.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as temporary,

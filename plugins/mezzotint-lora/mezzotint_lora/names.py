@@ -44,7 +44,7 @@ class Names:
         spellings: dict[str, str] = {}
         in_files = {}
         for name in listed:
-            file_name = name if is_unet else _with_text_model(name)
+            file_name = name if is_unet else with_text_model(name)
             in_files[name] = file_name
             for dotted in {name, file_name, sgm.get(name, name)}:
                 spellings.setdefault(dotted, name)
@@ -52,7 +52,8 @@ class Names:
         return cls(spellings, in_files, sgm)
 
 
-def _with_text_model(name: str) -> str:
+def with_text_model(name: str) -> str:
+    """A text encoder's module as files name it."""
     if name.startswith((TEXT_MODEL, "text_projection")) or name == TEXT_MODEL.rstrip("."):
         return name
     return f"{TEXT_MODEL}{name}"

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import struct
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import LoRAError
+from .strangers_json import parse
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -74,6 +75,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     tensors stand as that library orders them, by width of their numbers and then by name.
 
     Raises:
+        LoRAError: a tensor is of a type that such files do not have.
         OSError: the folder cannot be written, or the disk is full; what stood at `path` still stands.
     """
     order = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
@@ -84,7 +86,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     for name in order:
         size = tensors[name].numel() * tensors[name].element_size()
         header[name] = {
-            "dtype": _DTYPES[str(tensors[name].dtype).removeprefix("torch.")],
+            "dtype": _dtype(name, tensors[name]),
             "shape": list(tensors[name].shape),
             "data_offsets": [offset, offset + size],
         }
@@ -92,19 +94,18 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     encoded = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     encoded += b" " * (-len(encoded) % 8)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     try:
-        with os.fdopen(handle, "wb") as stream:
+        # Made anew with what the user's umask allows; `tempfile` would make it private.
+        with temporary.open("xb") as stream:
             stream.write(struct.pack("<Q", len(encoded)) + encoded)
             for name in order:
                 stream.write(_bytes(tensors[name]))
             stream.flush()
             os.fsync(stream.fileno())
-        # mkstemp makes it private; a new file gets what the user's umask allows.
-        os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -124,7 +125,7 @@ def _header(path: Path, start: bytes, stream: Any) -> tuple[dict[str, Any], dict
     if not 2 <= length <= min(MAX_HEADER, size - 8):
         raise LoRAError(f"{path} is not a safetensors file, or is cut short ({size} bytes)")
     try:
-        header = json.loads(rest + stream.read(length - 1))
+        header = parse(rest + stream.read(length - 1))
     except ValueError as error:
         raise LoRAError(f"{path} is not a safetensors file: its header is not JSON ({error})") from None
     if not isinstance(header, dict):
@@ -158,17 +159,20 @@ def _check_extent(path: Path, header: Mapping[str, Any], size: int) -> None:
         )
 
 
+def _dtype(name: str, tensor: Tensor) -> str:
+    own = str(tensor.dtype).removeprefix("torch.")
+    if own not in _DTYPES:
+        raise LoRAError(
+            f"{name} holds {own}, for which safetensors files have no name; convert it to float32"
+        )
+    return _DTYPES[own]
+
+
 def _bytes(tensor: Tensor) -> bytes:
     import torch
 
     plain = tensor.detach().cpu().contiguous()
     return plain.reshape(-1).view(torch.uint8).numpy().tobytes() if plain.numel() else b""
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 _DTYPES = {
@@ -180,6 +184,9 @@ _DTYPES = {
     "int32": "I32",
     "int16": "I16",
     "int8": "I8",
+    "uint64": "U64",
+    "uint32": "U32",
+    "uint16": "U16",
     "uint8": "U8",
     "bool": "BOOL",
     "float8_e4m3fn": "F8_E4M3",

@@ -23,8 +23,8 @@ from .extension import LoRA
 if TYPE_CHECKING:
     from mezzotint import Request
 
-_TAG = re.compile(r"<(?:lora|lyco):([^<>]*)>")
-_WITH_BLANKS = re.compile(r"[ \t]*<(?:lora|lyco):[^<>]*>")
+_TAG = re.compile(r"<(?:lora|lyco):([^<>]*)>", re.IGNORECASE)
+_WITH_BLANKS = re.compile(r"[ \t]*<(?:lora|lyco):[^<>]*>", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

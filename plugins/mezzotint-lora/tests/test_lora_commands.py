@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -75,6 +76,25 @@ def test_inspect_says_what_is_in_a_file_without_a_model(file):
     ):
         assert re.search(line, text), (line, text)
     assert "\x1b" not in text
+
+
+def test_inspect_prints_nothing_raw_that_a_stranger_wrote(file, model):
+    words = {
+        "ss_tag_frequency": json.dumps({"x": {"\x1b[31mred\n": 3}}),
+        "ss_base_model_version": "flux\x1b[2J",
+        "modelspec.trigger_phrase": "a\x1b]0;title\x07\x9b1m",
+    }
+    save_file(load_file(file) | {"\x1b[2Jodd": torch.ones(1)}, file, metadata=words)
+    for text in (
+        call("inspect", file),
+        call("inspect", file, "-m", model, ok=1),
+        call("inspect", file, "-m", model, "--keys", ok=1),
+        call("inspect", file, "--json"),
+    ):
+        assert all(line.isprintable() for line in text.split("\n")), text
+    found = json.loads(call("inspect", file, "--json"))
+    assert found["words"] == {words["modelspec.trigger_phrase"]: 0, "\x1b[31mred": 3}
+    assert list(found["unread"]) == ["\x1b[2Jodd"]
 
 
 def test_inspect_as_json_has_the_same(file):
@@ -253,6 +273,44 @@ def test_a_resized_file_keeps_its_words(file, model, tmp_path):
     assert {int(d.tensors["down"].shape[0]) for d in small.deltas.values()} == {2}
 
 
+def network(adapter):
+    found = {key.removeprefix("ss_network_"): value for key, value in adapter.metadata.items()}
+    return found["dim"], found["alpha"], json.loads(found["args"]) if "args" in found else None
+
+
+def test_the_header_of_a_resized_file_has_the_ranks_and_alphas_that_are_in_it(pipe, tmp_path):
+    words = {
+        "ss_network_dim": "4",
+        "ss_network_alpha": "2.0",
+        "ss_network_args": json.dumps({"algo": "loha", "conv_dim": "4", "conv_alpha": "2", "other": "x"}),
+    }
+    lows = random_lows(pipe.unet, [LINEAR, POINTWISE, CONV3], [2.0, 2.0, 2.0])
+    adapter = read_adapter(write_kohya(tmp_path / "a.safetensors", lows, metadata=words))
+    arguments = {"algo": "lora", "conv_dim": "2", "conv_alpha": "2.0", "other": "x"}
+    assert network(resize(adapter, Keep(2))) == ("2", "2.0", arguments)
+    one = next(target for target in adapter.deltas if "attn2" in target.module)
+    factors = adapter.deltas[one].tensors
+    thin = Delta("lora", {"down": factors["down"][:1], "up": factors["up"][:, :1]})
+    mixed = Adapter({**adapter.deltas, one: thin}, words)
+    assert network(resize(mixed, Keep(2)))[:2] == ("Dynamic", "Dynamic")
+    assert "ss_network_dim" not in resize(Adapter(adapter.deltas), Keep(2)).metadata
+
+
+def test_the_header_of_a_merged_file_has_the_ranks_and_alphas_that_are_in_it(pipe, names):
+    def lora(rank, *paths):
+        lows = random_lows(pipe.unet, paths, [1.0] * len(paths))
+        deltas = {
+            Target("unet", p): Delta("lora", {"down": w.down, "up": w.up}, 1.0) for p, w in lows.items()
+        }
+        return Adapter(deltas, {"ss_network_dim": rank, "ss_network_alpha": "1.0"})
+
+    both = [lora("4", LINEAR, POINTWISE), lora("4", LINEAR, POINTWISE)]
+    assert network(merge(both, [1, 1], names=names)) == ("8", "8.0", None)
+    assert network(merge(both, [1, 1], Keep(3), names)) == ("3", "3.0", None)
+    other = lora("5", LINEAR)
+    assert network(merge([both[0], other], [1, 1], names=names)) == ("Dynamic", "Dynamic", None)
+
+
 def test_writing_into_a_folder_that_is_not_there_makes_it(file, tmp_path):
     write_adapter(tmp_path / "new" / "x.safetensors", read_adapter(file))
     assert (tmp_path / "new" / "x.safetensors").is_file()
@@ -291,6 +349,18 @@ def test_keys_that_cannot_be_read_are_not_lost_in_a_sum(file, model, tmp_path):
     save_file(tensors, tmp_path / "odd.safetensors")
     with pytest.raises(MezzotintError, match="oft_blocks is OFT"):
         call("merge", tmp_path / "odd.safetensors", "-o", tmp_path / "out.safetensors", "-m", model)
+
+
+def test_a_model_that_is_a_single_file_is_not_merged_into(file, tmp_path, monkeypatch):
+    model = tmp_path / "model.safetensors"
+    model.write_bytes(b"weights")
+    opened = SimpleNamespace(source=SimpleNamespace(path=model))
+    monkeypatch.setattr("mezzotint.load", lambda name, **options: opened)
+    with pytest.raises(
+        MezzotintError, match=r"model\.safetensors is a single file, and LoRAs are merged into"
+    ):
+        call("merge", file, "--into", model, "-o", tmp_path / "out" / "merged")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_model_is_not_written_over_another(file, model, tmp_path):

@@ -1,6 +1,7 @@
 """Files of strangers: one clear sentence each, nothing executed, nothing left behind."""
 
 import json
+import os
 import pickle
 import struct
 from contextlib import contextmanager, suppress
@@ -10,7 +11,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lora_oracle import CONV3, LINEAR, random_lows, unchanged, write_kohya, write_peft, write_peft_names
-from mezzotint_lora import LoRA, LoRAError, read_adapter, write_adapter
+from mezzotint_lora import Adapter, Delta, LoRA, LoRAError, Target, read_adapter, write_adapter
 from mezzotint_lora.combining import resize
 from mezzotint_lora.decomposing import Keep
 from mezzotint_lora.describing import describe
@@ -100,6 +101,11 @@ def test_a_peft_adapter_without_its_configuration(pipe, tmp_path):
         ({"lora_alpha": "16"}, "lora_alpha must be a finite number, not '16'"),
         ({"alpha_pattern": {"to_k": None}}, "must be a finite number, not None"),
         ({"alpha_pattern": [1]}, "alpha_pattern must be an object"),
+        ({"alpha_pattern": {"(([a-z_0-9.])+)+X": 3}}, "alpha_pattern has the regular expression"),
+        ({"alpha_pattern": {".*a" * 9: 3}}, "alpha_pattern has the regular expression"),
+        ({"alpha_pattern": {str(n): 3 for n in range(10_001)}}, "more than any model has modules"),
+        ({"lora_alpha": 10**400}, "lora_alpha must be a finite number, not 1000"),
+        ({"r": 10**400}, "r must be a finite number"),
         ({"init_lora_weights": "pissa_niter_4"}, "changed the model's own weights too"),
     ],
 )
@@ -113,6 +119,67 @@ def test_a_configuration_that_would_make_another_change_is_refused(pipe, tmp_pat
     packed = json.dumps({f"unet.{key}": value for key, value in configuration.items()})
     save_file(load_file(one), one, metadata={"lora_adapter_metadata": packed})
     assert sentence in refused(pipe, one)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "to_k",
+        "^to_k",
+        r"to_out\.0",
+        "to_k|^to_q",
+        "attn1.to_k$",
+        "^mid.*",
+        ".*attn2.*",
+        "^a.to_q|b",
+        "x",
+        ".",
+    ],
+)
+def test_names_in_alpha_pattern_are_those_that_peft_finds(key):
+    from mezzotint_lora.formats.peft_patterns import readable
+    from peft.utils.other import get_pattern_key
+
+    for module in (
+        "to_k",
+        "a.to_k",
+        "ato_k",
+        "a.to_q",
+        "to_q",
+        "mid.attn1.to_k",
+        "b.attn2.to_out.0",
+        "to_out_0",
+    ):
+        assert (readable(key).match(module) is not None) == (get_pattern_key([key], module) == key), module
+
+
+NESTED = "[" * 200_000
+
+
+def test_json_that_is_nested_without_end_gives_a_sentence(pipe, good, tmp_path):
+    text = f'{{"a":{NESTED}'.encode()
+    (tmp_path / "a.safetensors").write_bytes(struct.pack("<Q", len(text)) + text)
+    assert "its header is not JSON" in refused(pipe, tmp_path / "a.safetensors")
+    folder = write_peft(tmp_path / "p", random_lows(pipe.unet, [LINEAR], [1.0]))
+    (folder / "adapter_config.json").write_text(NESTED)
+    assert "is not valid JSON" in refused(pipe, folder)
+    save_file(load_file(good), good, metadata={"ss_tag_frequency": NESTED})
+    assert describe(good, read_adapter(good)).words == {}
+
+
+@pytest.mark.parametrize("text", ["not json", NESTED, "[]"], ids=["words", "nested", "list"])
+def test_alphas_of_diffusers_that_cannot_be_read_are_not_guessed(pipe, tmp_path, text):
+    one = write_peft_names(tmp_path / "one.safetensors", random_lows(pipe.unet, [LINEAR], [1.0]))
+    save_file(load_file(one), one, metadata={"lora_adapter_metadata": text})
+    assert "lora_adapter_metadata in its header" in refused(pipe, one)
+
+
+def test_what_an_error_quotes_of_a_file_does_not_reach_the_terminal_raw(pipe, good):
+    save_file(load_file(good) | {"\x1b[2J\x9b1mfirst_stage": torch.ones(1)}, good)
+    sentence = refused(pipe, good)
+    assert "first_stage" in sentence
+    assert sentence.isprintable()
+    assert str(LoRA(good).report(pipe)).replace("\n", "").isprintable()
 
 
 def test_peft_too_reads_a_pissa_as_a_change_of_another_base(tmp_path):
@@ -169,6 +236,17 @@ def test_numbers_of_eight_bits_are_read_and_complex_ones_refused(pipe, good):
     assert "holds complex numbers" in refused(pipe, good)
 
 
+def test_numbers_of_any_type_that_safetensors_has_are_written_and_others_named(good, tmp_path):
+    tensors = {key: tensor.to(torch.uint16) for key, tensor in load_file(good).items()}
+    save_file(tensors, good)
+    out = tmp_path / "out.safetensors"
+    write_adapter(out, read_adapter(good))
+    assert all(torch.equal(tensor, tensors[key]) for key, tensor in load_file(out).items() if "lora" in key)
+    odd = Adapter({Target("unet", "a"): Delta("full", {"weight": torch.ones(1, dtype=torch.complex64)})})
+    with pytest.raises(LoRAError, match="lora_unet_a.diff holds complex64"):
+        write_adapter(out, odd)
+
+
 def test_a_magnitude_without_a_direction_is_refused(pipe, tmp_path):
     stem = f"lora_unet_{LINEAR.replace('.', '_')}"
     tensors = {f"{stem}.diff": torch.ones(16, 32), f"{stem}.dora_scale": torch.ones(16, 1)}
@@ -202,6 +280,17 @@ def test_a_full_disk_leaves_what_was_there(good, tmp_path, monkeypatch):
         write_adapter(target, adapter)
     assert target.read_bytes() == b"before"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["good.safetensors", "out.safetensors"]
+
+
+def test_a_new_file_has_the_rights_of_the_umask_which_is_left_alone(good, tmp_path, monkeypatch):
+    before = os.umask(0o027)
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr("os.umask", lambda mask: pytest.fail("another thread could make files meanwhile"))
+            write_adapter(tmp_path / "out.safetensors", read_adapter(good))
+        assert (tmp_path / "out.safetensors").stat().st_mode & 0o777 == 0o640
+    finally:
+        os.umask(before)
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

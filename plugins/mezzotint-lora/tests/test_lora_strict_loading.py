@@ -159,6 +159,13 @@ def test_a_file_for_another_family_says_so(pipe, tmp_path, tensors, family):
         attach(pipe, tmp_path / "other.safetensors")
 
 
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_file_for_another_family_that_fits_in_part_is_an_error_even_when_not_strict(pipe, good, strict):
+    path = broken(good, lambda tensors: tensors.update(sd(768)))
+    with unchanged(pipe), pytest.raises(LoRAError, match=r"is a LoRA for Stable Diffusion 1\.x"):
+        attach(pipe, path, strict=strict)
+
+
 def test_a_header_that_names_another_family_does_not_hide_the_key_that_does_not_fit(pipe, good):
     tensors = load_file(good)
     tensors[f"{STEM}.oft_blocks"] = torch.ones(1)

@@ -30,6 +30,7 @@ def loras(pipe, tmp_path):
         ("<lora:a:0.8:0.5>a cat", "a cat", [Tag("a", 0.8, 0.5)]),
         ("<lora:a:te=0.2:unet=-1> a", "a", [Tag("a", 0.2, -1)]),
         ("a <lora:a:0.2:unet=1>, b <lyco:b:2>", "a, b", [Tag("a", 0.2, 1), Tag("b", 2, 2)]),
+        ("a <LoRA:a:0.2>", "a", [Tag("a", 0.2, 0.2)]),
         ("a <hypernet:x:1> cat", "a <hypernet:x:1> cat", []),
         ("  a  < lora:x > ", "  a  < lora:x > ", []),
     ],

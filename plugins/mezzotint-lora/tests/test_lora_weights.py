@@ -39,6 +39,19 @@ def test_a_weight_multiplies_the_change(pipe, lora, weight, fuse):
 
 
 @pytest.mark.parametrize("fuse", [False, True], ids=["beside", "fused"])
+@pytest.mark.parametrize("mode", ["circular", "reflect", "replicate"])
+def test_a_convolution_that_pads_with_something_else_than_zeros_keeps_doing_so(
+    pipe, lora, monkeypatch, mode, fuse
+):
+    path, changes = lora(paths=(CONV3,))
+    padded_with_zeros = changed(pipe.unet, changes)
+    monkeypatch.setattr(pipe.unet.get_submodule(CONV3), "padding_mode", mode)
+    expected = changed(pipe.unet, changes)
+    assert (using(pipe, LoRA(path, fuse=fuse)) - expected).abs().max() < 1e-5
+    assert (padded_with_zeros - expected).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("fuse", [False, True], ids=["beside", "fused"])
 def test_weight_zero_is_the_base_bit_for_bit(pipe, lora, fuse):
     path, _ = lora()
     assert torch.equal(using(pipe, LoRA(path, 0, fuse=fuse)), predict(pipe.unet))

@@ -20,7 +20,8 @@ from .options import check_free, force_option, format_option, model_option, name
 def command(file: Path, output: Path, format: Any, model: str | None, force: bool) -> None:
     """Write a LoRA in another format, with its alphas, DoRA, text encoders and metadata.
 
-    OUTPUT is a .safetensors file, for peft a folder. There and back gives the same bytes.
+    OUTPUT is a .safetensors file, for peft a folder. There and back gives the same bytes where each module has an
+    alpha of its weights' number type, as kohya writes it.
     """
     check_free(output, force)
     adapter = read_adapter(file)

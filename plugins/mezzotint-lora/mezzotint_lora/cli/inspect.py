@@ -10,6 +10,7 @@ import click
 
 from ..describing import Description, describe
 from ..files import read_adapter
+from ..printable import printable
 
 SHOWN = 10
 """Reasons that are printed of many."""
@@ -46,7 +47,7 @@ def command(ctx: click.Context, file: Path, model: str | None, keys: bool, as_js
                 "applied": dict(report.applied),
                 "unknown": dict(report.unknown),
             }
-        click.echo(json.dumps(plain, indent=2, ensure_ascii=False))
+        click.echo(_json(plain))
     else:
         _print(found)
         if report is not None:
@@ -77,28 +78,42 @@ def _print(found: Description) -> None:
     width = max(len(name) for name, value in rows if value)
     for name, value in rows:
         if value:
-            click.echo(f"{name:{width}}  {value}")
+            _say(f"{name:{width}}  {value}")
     for key, why in found.unread.items():
-        click.echo(f"{'unread':{width}}  {key} {why}")
+        _say(f"{'unread':{width}}  {key} {why}")
 
 
 def _print_fit(model: str | None, report: Any, keys: bool) -> None:
     from ..fitting import by_reason
 
+    click.echo()
     if report.fits:
         modules = len(set(report.applied.values()))
-        click.echo(f"\nloads into {model}: yes, {len(report.applied)} keys on {modules} modules")
+        _say(f"loads into {model}: yes, {len(report.applied)} keys on {modules} modules")
     else:
         problem = report.problem or f"has {len(report.unknown)} keys that do not fit"
-        click.echo(f"\nloads into {model}: no. It {problem}")
+        _say(f"loads into {model}: no. It {problem}")
         reasons = [] if report.problem and not keys else list(by_reason(report.unknown))
         for reason in reasons[: None if keys else SHOWN]:
-            click.echo(f"  {reason}")
+            _say(f"  {reason}")
         if len(reasons) > SHOWN and not keys:
             click.echo(f"  … and {len(reasons) - SHOWN} more; --keys shows all")
     if keys:
         for key, place in report.applied.items():
-            click.echo(f"  {key} → {place}")
+            _say(f"  {key} → {place}")
+
+
+def _say(line: str) -> None:
+    """Every line of the text goes through here: names, keys and words in it are the file's."""
+    click.echo(printable(line))
+
+
+def _json(plain: dict[str, Any]) -> str:
+    """The exact words; what no terminal should see is escaped."""
+    text = json.dumps(plain, indent=2, ensure_ascii=False)
+    return "".join(
+        letter if letter.isprintable() or letter == "\n" else json.dumps(letter)[1:-1] for letter in text
+    )
 
 
 def _histogram(counts: Any) -> str:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from ..adapter import Adapter
 from ..deltas.kinds import ANY
+from ..errors import LoRAError
+from ..strangers_json import parse
 from . import peft
 from .kohya import REFUSED
 from .layout import Found, Layout, Part
@@ -18,6 +20,8 @@ from .layout import Found, Layout, Part
 if TYPE_CHECKING:
     from torch import Tensor
 
+WEIGHTS = "pytorch_lora_weights.safetensors"
+"""What diffusers names the file in a folder."""
 CONFIG_KEY = "lora_adapter_metadata"
 """Where the header keeps peft's configuration of each component, as JSON with keys such as `unet.r`."""
 _ROOTS = ("down_blocks.", "mid_block.", "up_blocks.")
@@ -74,17 +78,29 @@ LAYOUT = _Prefixed(
 )
 
 
-def configurations(metadata: Mapping[str, str]) -> dict[str, dict[str, object]]:
-    """peft's configuration of each component, from the header; empty for files that have none."""
+def configurations(metadata: Mapping[str, str], where: object) -> dict[str, dict[str, object]]:
+    """peft's configuration of each component, from the header; empty for files that have none.
+
+    Args:
+        where: the file that it is from, for the sentence.
+
+    Raises:
+        LoRAError: it is no JSON object, so that the alphas are unknown, or `peft.check_configuration` refuses it.
+    """
     try:
-        packed = json.loads(metadata.get(CONFIG_KEY, "{}"))
-    except ValueError:
-        return {}
+        packed = parse(metadata.get(CONFIG_KEY, "{}"))
+    except ValueError as error:
+        raise LoRAError(
+            f"{where}: {CONFIG_KEY} in its header, where diffusers keeps the alphas, is not valid JSON: {error}"
+        ) from None
+    if not isinstance(packed, dict):
+        raise LoRAError(f"{where}: {CONFIG_KEY} in its header must be a JSON object")
     found: dict[str, dict[str, object]] = {}
-    if isinstance(packed, dict):
-        for key, value in packed.items():
-            component, _, name = key.partition(".")
-            found.setdefault(component, {})[name] = value
+    for key, value in packed.items():
+        component, _, name = key.partition(".")
+        found.setdefault(component, {})[name] = value
+    for configuration in found.values():
+        peft.check_configuration(configuration, where)
     return found
 
 

@@ -5,9 +5,9 @@ Source: huggingface/peft `utils/save_and_load.py`, `tuners/{lora,loha,lokr}/conf
 
 from __future__ import annotations
 
-import json
 import math
 import re
+import reprlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
@@ -15,10 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..adapter import Delta
-from ..deltas.kinds import KINDS
+from ..deltas.kinds import ANY, KINDS
 from ..errors import LoRAError
+from ..names import TEXT_MODEL
+from ..strangers_json import parse
 from .kohya import LYCORIS, REFUSED
 from .layout import Layout, Part
+from .peft_patterns import MAX_KEYS, readable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,8 +33,8 @@ SUFFIXES = {
     "lora_B.bias": Part("lora", "up_bias"),
     "lora_A.default.weight": Part("lora", "down"),
     "lora_B.default.weight": Part("lora", "up"),
-    "lora_magnitude_vector": Part("any", "magnitude"),
-    "lora_magnitude_vector.weight": Part("any", "magnitude"),
+    "lora_magnitude_vector": Part(ANY, "magnitude"),
+    "lora_magnitude_vector.weight": Part(ANY, "magnitude"),
     **LYCORIS,
 }
 _REFUSED = {
@@ -76,10 +79,10 @@ def read_configuration(folder: Path) -> dict[str, Any]:
     """
     path = folder / CONFIG
     try:
-        configuration = json.loads(path.read_text(encoding="utf-8"))
+        configuration = parse(path.read_bytes())
     except FileNotFoundError:
         raise LoRAError(f"{path} is missing; without it the alpha of this peft adapter is unknown") from None
-    except (ValueError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise LoRAError(f"{path} is not valid JSON: {error}") from None
     if not isinstance(configuration, dict):
         raise LoRAError(f"{path} must hold a JSON object")
@@ -94,7 +97,8 @@ def check_configuration(configuration: Mapping[str, Any], where: object) -> None
         where: the file that it is from, for the sentence.
 
     Raises:
-        LoRAError: the adapter belongs to a changed base, or a number in it is none.
+        LoRAError: the adapter belongs to a changed base, a number in it is none, or a key of `alpha_pattern` is a
+            regular expression that no name is.
     """
     start = configuration.get("init_lora_weights")
     if isinstance(start, str) and start.lower().startswith(_MOVING_THE_BASE):
@@ -104,12 +108,32 @@ def check_configuration(configuration: Mapping[str, Any], where: object) -> None
         )
     pattern = configuration.get("alpha_pattern") or {}
     if not isinstance(pattern, dict):
-        raise LoRAError(f"{where}: alpha_pattern must be an object of numbers by module, not {pattern!r}")
+        raise LoRAError(
+            f"{where}: alpha_pattern must be an object of numbers by module, not {reprlib.repr(pattern)}"
+        )
     told = {name: configuration.get(name) for name in ("lora_alpha", "alpha", "r")}
     numbers = {name: value for name, value in told.items() if value is not None}
-    for name, value in [*numbers.items(), *((f"alpha_pattern[{key!r}]", n) for key, n in pattern.items())]:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise LoRAError(f"{where}: {name} must be a finite number, not {value!r}")
+    for name, value in [
+        *numbers.items(),
+        *((f"alpha_pattern[{reprlib.repr(key)}]", n) for key, n in pattern.items()),
+    ]:
+        if not _is_finite(value):
+            raise LoRAError(f"{where}: {name} must be a finite number, not {reprlib.repr(value)}")
+    if len(pattern) > MAX_KEYS:
+        raise LoRAError(f"{where}: alpha_pattern has {len(pattern)} names, more than any model has modules")
+    for key in pattern:
+        if readable(key) is None:
+            raise LoRAError(
+                f"{where}: alpha_pattern has the regular expression {reprlib.repr(key)}; of a stranger's "
+                "only names of modules are read, with ^, $, ., .* and |. Name the modules one by one"
+            )
+
+
+def _is_finite(value: object) -> bool:
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # a whole number that no float holds
+        return False
 
 
 def with_alphas(deltas: Mapping[str, Delta], configuration: Mapping[str, Any]) -> dict[str, Delta]:
@@ -118,9 +142,10 @@ def with_alphas(deltas: Mapping[str, Delta], configuration: Mapping[str, Any]) -
 
     found = {}
     common = configuration.get("lora_alpha", configuration.get("alpha"))
-    pattern = configuration.get("alpha_pattern") or {}
+    by_key = configuration.get("alpha_pattern") or {}
+    pattern = [(names, value) for key, value in by_key.items() if (names := readable(key))]
     for module, delta in deltas.items():
-        alpha = next((value for key, value in pattern.items() if _matches(key, module)), common)
+        alpha = next((value for names, value in pattern if names.match(module)), common)
         if delta.alpha is not None or not isinstance(alpha, int | float):
             found[module] = delta
             continue
@@ -136,13 +161,6 @@ def with_alphas(deltas: Mapping[str, Delta], configuration: Mapping[str, Any]) -
             alpha = alpha * math.sqrt(rank)
         found[module] = replace(delta, alpha=float(alpha))
     return found
-
-
-def _matches(key: str, module: str) -> bool:
-    try:
-        return re.match(rf"(.*\.)?({key})$", module) is not None
-    except re.error:
-        return False
 
 
 def refuse(deltas: Mapping[str, Delta], layout: str, kinds: Collection[str]) -> None:
@@ -206,9 +224,9 @@ def configuration(deltas: Mapping[str, Delta]) -> dict[str, Any]:
     rank, alpha = _most_common(ranks.values()), _most_common(alphas.values())
     common: dict[str, Any] = {
         "r": rank,
-        "target_modules": sorted(deltas),
-        "rank_pattern": {f"^{re.escape(m)}": r for m, r in sorted(ranks.items()) if r != rank},
-        "alpha_pattern": {f"^{re.escape(m)}": a for m, a in sorted(alphas.items()) if a != alpha},
+        "target_modules": sorted(map(bare, deltas)),
+        "rank_pattern": {_pattern(m): r for m, r in sorted(ranks.items()) if r != rank},
+        "alpha_pattern": {_pattern(m): a for m, a in sorted(alphas.items()) if a != alpha},
     }
     if kind == "lora":
         config: Any = LoraConfig(
@@ -234,6 +252,15 @@ def configuration(deltas: Mapping[str, Delta]) -> dict[str, Any]:
     plain.pop("peft_version", None)
     plain["inference_mode"] = True
     return plain
+
+
+def bare(module: str) -> str:
+    """As peft finds it in models of every version of transformers: those before 5 have a level more, and peft looks at ends."""
+    return module.removeprefix(TEXT_MODEL)
+
+
+def _pattern(module: str) -> str:
+    return re.escape(bare(module)) if module.startswith(TEXT_MODEL) else f"^{re.escape(module)}"
 
 
 def _kronecker_factor(deltas: Mapping[str, Delta]) -> int:

@@ -82,14 +82,14 @@ def injected(model: nn.Module, settings: LoRASettings, component: str) -> Iterat
 
 
 def _configuration(settings: LoRASettings, targets: dict[str, nn.Module]) -> PeftConfig:
-    rank, alpha = settings.rank, settings.scale_of(settings.rank, conv=False)
+    rank, alpha = settings.rank, settings.alpha_of(settings.rank, conv=False)
     conv_rank = settings.conv_rank or rank
     convolutions = [name for name, module in targets.items() if is_convolution(module)]
     common = {
         "r": rank,
         "target_modules": sorted(targets),
         "rank_pattern": dict.fromkeys(convolutions, conv_rank),
-        "alpha_pattern": dict.fromkeys(convolutions, settings.scale_of(conv_rank, conv=True)),
+        "alpha_pattern": dict.fromkeys(convolutions, settings.alpha_of(conv_rank, conv=True)),
     }
     if settings.kind == "loha":
         return LoHaConfig(alpha=alpha, rank_dropout=settings.dropout, use_effective_conv2d=True, **common)

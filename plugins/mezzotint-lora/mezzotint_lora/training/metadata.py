@@ -6,6 +6,7 @@ Sources: kohya-ss/sd-scripts `train_network.py`, `library/sai_model_spec.py`.
 from __future__ import annotations
 
 import json
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ def metadata_of(
         "ss_output_name": path.stem,
         "ss_network_module": _MODULES[settings.kind],
         "ss_network_dim": settings.rank,
-        "ss_network_alpha": settings.scale_of(settings.rank, conv=False),
+        "ss_network_alpha": settings.alpha_of(settings.rank, conv=False),
         "ss_network_args": json.dumps(_network_args(settings)),
         "ss_network_dropout": settings.dropout or None,
         "ss_base_model_version": _version(pipe, prediction_type),
@@ -56,7 +57,7 @@ def metadata_of(
         "ss_gradient_checkpointing": settings.gradient_checkpointing,
         "ss_mixed_precision": settings.mixed_precision,
         "ss_steps": facts.step,
-        "ss_max_train_steps": settings.steps,
+        "ss_max_train_steps": _max_train_steps(facts, settings),
         "ss_epoch": facts.epoch,
         "ss_learning_rate": settings.rate,
         "ss_unet_lr": settings.rate,
@@ -97,11 +98,19 @@ def metadata_of(
     return {name: str(value) for name, value in words.items() if value is not None}
 
 
+def _max_train_steps(facts: Facts, settings: LoRASettings) -> int:
+    """As many steps as were asked for; where epochs were, as many as these take."""
+    if settings.epochs is None:
+        return settings.steps
+    batches = settings.epochs * facts.dataset.order(settings.batch_size).batches_per_epoch
+    return math.ceil(batches / (settings.accumulate * facts.processes))
+
+
 def _network_args(settings: LoRASettings) -> dict[str, str]:
     chosen: dict[str, Any] = {"algo": settings.kind} if settings.kind != "lora" else {}
     if settings.targets == "all":
         conv_rank = settings.conv_rank or settings.rank
-        chosen |= {"conv_dim": conv_rank, "conv_alpha": settings.scale_of(conv_rank, conv=True)}
+        chosen |= {"conv_dim": conv_rank, "conv_alpha": settings.alpha_of(conv_rank, conv=True)}
     for name in ("dora", "rslora"):
         if getattr(settings, name):
             chosen[name] = True

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from mezzotint_training import TrainingSettings
 from pydantic import Field, model_validator
 
 Kind = Literal["lora", "loha", "lokr"]
 Init = Literal["default", "gaussian", "pissa", "olora"]
+Pattern = Annotated[str, Field(min_length=1)]
+"""An empty one would be found in every name."""
 
 
 class LoRASettings(TrainingSettings):
@@ -33,10 +35,10 @@ class LoRASettings(TrainingSettings):
         "transformer",
         description="Layers: of attention; kohya's, all linear ones of transformer blocks; also convolutions.",
     )
-    only: tuple[str, ...] = Field(
+    only: tuple[Pattern, ...] = Field(
         (), description="Patterns (regular expressions) that a layer's name must match."
     )
-    skip: tuple[str, ...] = Field((), description="Patterns of layers that are left as they are.")
+    skip: tuple[Pattern, ...] = Field((), description="Patterns of layers that are left as they are.")
     conv_rank: int | None = Field(None, ge=1, description="Rank for 3x3 convolutions; default: the rank.")
     conv_alpha: float | None = Field(
         None, gt=0, description="Alpha for 3x3 convolutions; default: their rank."
@@ -84,7 +86,7 @@ class LoRASettings(TrainingSettings):
         """The text encoder's learning rate, with its default."""
         return self.text_encoder_learning_rate or self.rate
 
-    def scale_of(self, rank: int, *, conv: bool) -> float:
-        """alpha for peft, whose factor is alpha / rank or alpha / sqrt(rank)."""
+    def alpha_of(self, rank: int, *, conv: bool) -> float:
+        """alpha of layers of this rank, by which peft scales as alpha / rank or alpha / sqrt(rank)."""
         alpha = self.conv_alpha if conv else self.alpha
         return float(rank if alpha is None else alpha)

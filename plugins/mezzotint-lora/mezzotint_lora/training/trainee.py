@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -121,6 +121,7 @@ def train_lora(
     *,
     resume: bool = False,
     quiet: bool = False,
+    on_step: Callable[[int, float], None] | None = None,
 ) -> Trained:
     """Train a LoRA on a folder of pictures and write it to `output`.
 
@@ -128,6 +129,8 @@ def train_lora(
         data: a folder (captions beside the pictures or in `metadata.jsonl`), a TOML file of kohya's, or items.
         output: a `.safetensors` file. Checkpoints, logs and samples go to `NAME-training` beside it.
         resume: go on from the last checkpoint.
+        quiet: show nothing.
+        on_step: called after each step with its number and its loss.
 
     Raises:
         TrainingError, DataError, CheckpointError: as `mezzotint_training.train`.
@@ -136,4 +139,4 @@ def train_lora(
     prepared = prepare(data, settings or LoRASettings(), pipe)
     assert isinstance(prepared.settings, LoRASettings)
     with attached_lora(pipe, prepared.settings) as lora:
-        return train(lora, prepared, output, resume=resume, quiet=quiet)
+        return train(lora, prepared, output, resume=resume, quiet=quiet, on_step=on_step)

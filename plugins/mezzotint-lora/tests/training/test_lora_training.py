@@ -215,6 +215,13 @@ def test_our_own_extension_reads_the_file(pipe, pictures, tmp_path):
     assert torch.equal(pipe("a cat", seed=1, steps=1).latents, plain)
 
 
+def test_the_header_has_the_steps_that_the_epochs_take(pipe, pictures, tmp_path):
+    chosen = settings(epochs=2, steps=100, targets="attention")
+    train_lora(pipe, pictures(), tmp_path / "a.safetensors", chosen, quiet=True)
+    words = read_adapter(tmp_path / "a.safetensors").metadata
+    assert words["ss_steps"] == words["ss_max_train_steps"] == "4"
+
+
 def test_metadata_is_complete_and_alpha_is_saved(pipe, pictures, tmp_path):
     """diffusers' trainer once left alpha out, so that a file loaded with another strength than it was trained with."""
     output = tmp_path / "style.safetensors"
@@ -409,6 +416,8 @@ def test_targets_that_are_not_there_are_refused(pipe):
     said = "the unet has no layers for targets=transformer that match nothing; names are such as"
     with pytest.raises(TrainingError, match=said):
         attach(pipe, only=("nothing",))
+    with pytest.raises(TrainingError, match="should have at least 1 character"):
+        settings(only=("attn1", ""))
     with pytest.raises(TrainingError, match="is no regular expression"):
         attach(pipe, only=("(",))
 
