@@ -7,8 +7,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
-import torch
-from mezzotint_emoji.recipe.checkpoint import last_state, state_file, training_folder
+from mezzotint_emoji.recipe.checkpoint import last_state, load_checkpoint, state_file, training_folder
 from mezzotint_emoji.recipe.data import Data
 from mezzotint_emoji.recipe.hardware import keep_freed_memory
 from mezzotint_emoji.recipe.manifest import Picture
@@ -36,7 +35,7 @@ def judge_of_both(demo: Demo, twemoji: Twemoji, asked: Collection[Picture]) -> E
     if not state.exists():
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(state_file(training_folder(before, "scorer")), state)
-    if torch.load(state, weights_only=True)["step"] < last:
+    if load_checkpoint(state)["step"] < last:
         keep_freed_memory()
         fit_scorer(before, _both(demo.emoji, twemoji, asked), folder, replace(SCHEDULE, steps=last))
     return replace(demo.emoji, scorer=folder)

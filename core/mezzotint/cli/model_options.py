@@ -27,7 +27,8 @@ def options_of(model: type[BaseModel], *, without: Collection[str] = ()) -> Call
     """A decorator that gives a command an option for each field; `learning_rate` is `--learning-rate`.
 
     A field that is true or false is a pair of flags; one that holds a sequence takes values with commas between (those
-    inside brackets and quotes do not count), or a JSON list. An option that is not given is handed over as `None`. Nothing is checked here: that is the model's work.
+    inside brackets and quotes do not count), or a JSON list. An option that is not given is handed over as `None`.
+    Nothing is checked here: that is the model's work.
 
     Args:
         without: fields that have no option.
@@ -63,9 +64,9 @@ def _option(name: str, field: FieldInfo) -> Callable[[Any], Any]:
 def _value(name: str, field: FieldInfo, value: Any) -> Any:
     if not isinstance(value, str):
         return value
-    of = _element_of(field.annotation)
-    if of is None or isinstance(convert(value), list):
-        return convert(value)
+    plain, of = convert(value), _element_of(field.annotation)
+    if of is None or isinstance(plain, list):
+        return plain
     parts = as_list(name, value.removesuffix(","))
     # A single word is a list of one; one of another kind may have a notation of its own, such as 64x64.
     return parts if of is str or len(parts) != 1 else parts[0]

@@ -4,11 +4,9 @@ If one of these fails at `not right(stock…)`, diffusers has repaired it: take 
 """
 
 import copy
-import logging
 
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
 from lora_oracle import (
     CONV3,
     LINEAR,
@@ -25,22 +23,6 @@ from mezzotint_lora import LoRA, LoRAError, read_adapter, write_adapter
 from safetensors.torch import load_file, save_file
 
 ATTENTION = [LINEAR, *OTHERS["linear"]]
-
-
-@pytest.fixture
-def stock(pipe):
-    """diffusers' pipeline over copies of the same models."""
-    logging.getLogger("diffusers").setLevel(logging.CRITICAL)
-    return StableDiffusionPipeline(
-        copy.deepcopy(pipe.vae),
-        copy.deepcopy(pipe.text_encoder),
-        pipe.tokenizer,
-        copy.deepcopy(pipe.unet),
-        copy.deepcopy(pipe.scheduler),
-        None,
-        None,
-        requires_safety_checker=False,
-    )
 
 
 def with_lora(pipe, path, *args, **options):

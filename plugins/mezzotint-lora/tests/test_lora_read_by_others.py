@@ -4,7 +4,6 @@ import copy
 
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
 from lora_oracle import predict
 from mezzotint_lora import read_adapter, write_adapter
 from mezzotint_lora.adapter import Adapter, Delta, Target
@@ -13,21 +12,6 @@ from peft import PeftModel
 from torch import nn
 
 IDS = torch.arange(1, 9)[None]
-
-
-@pytest.fixture
-def stock(pipe):
-    """diffusers' pipeline over copies of the same models."""
-    return StableDiffusionPipeline(
-        copy.deepcopy(pipe.vae),
-        copy.deepcopy(pipe.text_encoder),
-        pipe.tokenizer,
-        copy.deepcopy(pipe.unet),
-        copy.deepcopy(pipe.scheduler),
-        None,
-        None,
-        requires_safety_checker=False,
-    )
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -164,6 +165,12 @@ class TrainingSettings(BaseModel):
     def rate(self) -> float:
         """The learning rate, with the optimizer's default."""
         return self.learning_rate or (1.0 if self.optimizer == "prodigy" else 1e-4)
+
+    def steps_of(self, batches_per_epoch: int, processes: int) -> int:
+        """As many steps as are asked for; where epochs are, as many as these take."""
+        if self.epochs is None:
+            return self.steps
+        return math.ceil(self.epochs * batches_per_epoch / (self.accumulate * processes))
 
     def replaced(self, **changes: Any) -> Self:
         """The same with changes, checked; what was left to its default stays so."""

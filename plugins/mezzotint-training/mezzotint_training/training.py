@@ -152,11 +152,7 @@ class Training:
         self.dataset, self._digest = training, training.digest(encoders.latents.digest_of)
         self.order = training.order(settings.batch_size, settings.seed)
         self.batches = Batches(training, encoders.latents, encoders.text, trainee, settings.prior_weight)
-        self.last = settings.steps
-        if settings.epochs is not None:
-            self.last = math.ceil(
-                settings.epochs * self.order.batches_per_epoch / (settings.accumulate * count)
-            )
+        self.last = settings.steps_of(self.order.batches_per_epoch, count)
         self._validate = None
         if len(held_out):
             watched = Batches(held_out, encoders.latents, encoders.text, trainee, settings.prior_weight)

@@ -6,7 +6,6 @@ Sources: kohya-ss/sd-scripts `train_network.py`, `library/sai_model_spec.py`.
 from __future__ import annotations
 
 import json
-import math
 import time
 from pathlib import Path
 from typing import Any
@@ -57,7 +56,9 @@ def metadata_of(
         "ss_gradient_checkpointing": settings.gradient_checkpointing,
         "ss_mixed_precision": settings.mixed_precision,
         "ss_steps": facts.step,
-        "ss_max_train_steps": _max_train_steps(facts, settings),
+        "ss_max_train_steps": settings.steps_of(
+            facts.dataset.order(settings.batch_size).batches_per_epoch, facts.processes
+        ),
         "ss_epoch": facts.epoch,
         "ss_learning_rate": settings.rate,
         "ss_unet_lr": settings.rate,
@@ -96,14 +97,6 @@ def metadata_of(
         "modelspec.trigger_phrase": settings.trigger or settings.caption,
     }
     return {name: str(value) for name, value in words.items() if value is not None}
-
-
-def _max_train_steps(facts: Facts, settings: LoRASettings) -> int:
-    """As many steps as were asked for; where epochs were, as many as these take."""
-    if settings.epochs is None:
-        return settings.steps
-    batches = settings.epochs * facts.dataset.order(settings.batch_size).batches_per_epoch
-    return math.ceil(batches / (settings.accumulate * facts.processes))
 
 
 def _network_args(settings: LoRASettings) -> dict[str, str]:
