@@ -1,7 +1,7 @@
 """LoRA training: ours with and without caches, diffusers' own loop, and peft with the least around it.
 
     python benchmarks/lora_training.py [--model NAME] [--pictures 64] [--batch-size 8] [--steps 6] [--rounds 5]
-        [--dtype float32] [--cpu-time] [--no-memory]
+        [--dtype float32] [--compile] [--cpu-time] [--no-memory]
 
 `--model sd15-quarter` is Stable Diffusion 1.5 at 256 pixels with every width a quarter, random: VAE, text encoder and U-Net
 have nearly the shares of a step that they have there (`lora_training_bound.py` counts them), at a sixteenth of the work.
@@ -10,6 +10,9 @@ All train the same layers at the same rank on the same pictures, batch size and 
 takes some steps, in changing order; printed are images a second and the median of the per-round ratios. Reading files,
 encoding and building what stays is not timed for ours with caches, as it happens once; the seconds it takes are printed.
 Peak memory is that of a process of its own for each.
+
+With `--compile` ours with caches is also run with the setting `compile`, and diffusers' loop with torch's inductor, as
+`accelerate launch --dynamo_backend inductor` runs the script; compiling takes minutes, in `set up s`.
 
 With `--dtype bfloat16` the frozen weights are kept in it and the arithmetic is autocast to it, as the script does for
 `--mixed_precision bf16`; the trained ones stay in float32.
@@ -81,10 +84,11 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--steps", type=int, default=6, help="in a round")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--compile", action="store_true", help="also compiled ones")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     add_clock(parser)
     parser.add_argument("--memory", action=argparse.BooleanOptionalAction, default=True)
-    parser.add_argument("--memory-of", choices=list(LOOPS), help=argparse.SUPPRESS)
+    parser.add_argument("--memory-of", choices=[*LOOPS, *COMPILED], help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.memory_of:
         print(json.dumps(peak_memory(options)))
@@ -95,7 +99,8 @@ def main() -> None:
             options.model = str(save_quarter_sd15(Path(folder) / "sd15-quarter"))
         pictures = write_pictures(Path(folder) / "pictures", options.pictures)
         steps, prepared = {}, {}
-        for name, make in LOOPS.items():
+        loops = {**LOOPS, **COMPILED} if options.compile else LOOPS
+        for name, make in loops.items():
             began = time.perf_counter()
             pipe = mezzotint.load(options.model, dtype=getattr(torch, options.dtype))
             steps[name] = stack.enter_context(Stepping(make(pipe, pictures, options.batch_size)))
@@ -103,15 +108,19 @@ def main() -> None:
             prepared[name] = time.perf_counter() - began
         ways = {name: timed(repeated(step, options.steps), clock_of(options)) for name, step in steps.items()}
         seconds = in_turn(ways, options.rounds)
-        memory = {name: memory_of(name, options) if options.memory else float("nan") for name in LOOPS}
+        memory = {name: memory_of(name, options) if options.memory else float("nan") for name in loops}
     images = options.steps * options.batch_size
-    print(f"{'loop':20}{'images/s':>10}{'peak MB':>9}{'set up s':>10}   ours / it, with caches       without")
+    of_ours = [name for name in seconds if name.startswith("ours")]
+    print(f"{'':49}how many times as fast is")
+    print(
+        f"{'loop':20}{'images/s':>10}{'peak MB':>9}{'set up s':>10}"
+        + "".join(f"{name:>26}" for name in of_ours)
+    )
     for name, times in seconds.items():
-        # How many times as fast ours is.
-        ratios = [ratio(times, seconds[ours]) for ours in ("ours, cached", "ours, not cached")]
+        ratios = [ratio(times, seconds[ours]) for ours in of_ours]
         print(
             f"{name:20}{images / statistics.median(times):10.1f}{memory[name]:9.0f}{prepared[name]:10.1f}   "
-            + "  ".join(f"{found:.2f}" for found in ratios)
+            + "".join(f"{f'{found:.2f}':>26}" for found in ratios)
         )
 
 
@@ -138,7 +147,9 @@ class Stepping:
         self.loop.close()  # type: ignore[attr-defined]
 
 
-def ours(pipe: Pipeline, pictures: Path, batch_size: int, cache: str) -> Iterator[None]:
+def ours(
+    pipe: Pipeline, pictures: Path, batch_size: int, cache: str, *, compiles: bool = False
+) -> Iterator[None]:
     """`mezzotint_training.train`, stopped after each step."""
     from mezzotint_lora.training import LoRASettings, attached_lora
     from mezzotint_training import prepare
@@ -153,6 +164,7 @@ def ours(pipe: Pipeline, pictures: Path, batch_size: int, cache: str) -> Iterato
         cache=cache,
         vae_batch_size=batch_size,
         mixed_precision=precision_of(pipe),
+        compile=compiles,
         tensorboard=False,
         save_every=10**6,
     )
@@ -170,7 +182,9 @@ def ours(pipe: Pipeline, pictures: Path, batch_size: int, cache: str) -> Iterato
             yield
 
 
-def diffusers_loop(pipe: Pipeline, pictures: Path, batch_size: int) -> Iterator[None]:
+def diffusers_loop(
+    pipe: Pipeline, pictures: Path, batch_size: int, *, compiles: bool = False
+) -> Iterator[None]:
     """The steps of diffusers' `train_text_to_image_lora.py`, with torchvision's transforms written out."""
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
@@ -182,7 +196,8 @@ def diffusers_loop(pipe: Pipeline, pictures: Path, batch_size: int) -> Iterator[
     unet, vae, text_encoder, tokenizer = pipe.unet, pipe.vae, pipe.text_encoder, pipe.tokenizer
     noise_scheduler = DDPMScheduler.from_config(pipe.scheduler.config)
     AcceleratorState._reset_state()
-    accelerator = Accelerator(cpu=True, mixed_precision=precision_of(pipe))
+    backend = "inductor" if compiles else None
+    accelerator = Accelerator(cpu=True, mixed_precision=precision_of(pipe), dynamo_backend=backend)
     for network in (unet, vae, text_encoder):
         network.requires_grad_(False)
     unet.add_adapter(
@@ -328,7 +343,7 @@ def peak_memory(options: argparse.Namespace) -> float:
     with tempfile.TemporaryDirectory() as folder:
         pictures = write_pictures(Path(folder) / "pictures", options.pictures)
         pipe = mezzotint.load(options.model, dtype=getattr(torch, options.dtype))
-        with Stepping(LOOPS[options.memory_of](pipe, pictures, options.batch_size)) as step:
+        with Stepping({**LOOPS, **COMPILED}[options.memory_of](pipe, pictures, options.batch_size)) as step:
             for _ in range(3):
                 step()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -339,6 +354,10 @@ LOOPS: dict[str, Callable[[Pipeline, Path, int], Iterator[None]]] = {
     "ours, not cached": lambda *arguments: ours(*arguments, cache="off"),
     "diffusers": diffusers_loop,
     "peft alone": peft_alone,
+}
+COMPILED: dict[str, Callable[[Pipeline, Path, int], Iterator[None]]] = {
+    "ours, compiled": lambda *arguments: ours(*arguments, cache="memory", compiles=True),
+    "diffusers, compiled": lambda *arguments: diffusers_loop(*arguments, compiles=True),
 }
 
 if __name__ == "__main__":

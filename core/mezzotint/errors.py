@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -62,18 +63,26 @@ def suggest(name: str, known: Iterable[str]) -> str:
     return f"there {'are' if len(names) != 1 else 'is'}: {', '.join(names) or 'none'}."
 
 
-def option_errors(owner: str, fields: Iterable[str], error: ValidationError) -> str:
+def option_errors(
+    owner: str,
+    fields: Iterable[str],
+    error: ValidationError,
+    *,
+    elsewhere: Mapping[str, str] = MappingProxyType({}),
+) -> str:
     """What pydantic found wrong with options, as one sentence for the person who typed them.
 
     Args:
         owner: whose options they are.
         fields: the names that there are.
+        elsewhere: names that other programs use, and what to write here instead.
     """
     parts = []
     for problem in error.errors(include_url=False):
         where = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
-            parts.append(f"no option {where!r}; {suggest(where, fields)}")
+            meant = f"did you mean {elsewhere[where]}?" if where in elsewhere else suggest(where, fields)
+            parts.append(f"no option {where!r}; {meant}")
         elif problem["type"] == "missing":
             parts.append(f"option {where!r} is required")
         else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ModelError, UnknownNameError
 from ..plugins.absent import hinting_at_absent_plugins
 from ..plugins.registry import Registry
+from ..strangers_json import parse
 from .components import Components, Source, TextEncoder
 from .families import STABLE_DIFFUSION_XL, Family, family_of, names_part, text_encoder_names, tokenizer_name
 from .fit import check_fit
@@ -228,10 +228,10 @@ def _quiet_transformers() -> Iterator[None]:
 
 def _read_json(path: Path, why: str) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ModelError(f"{path} is missing; {why}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except ValueError as error:
         raise ModelError(f"{path} is not valid JSON: {error}") from None
     if not isinstance(content, dict):
         raise ModelError(f"{path} must hold a JSON object")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from ..errors import ReplayError
+from ..strangers_json import parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -108,8 +109,8 @@ def parse_recipe(text: object, where: str) -> dict[str, Any]:
         ReplayError: it is not a JSON object.
     """
     try:
-        recipe = json.loads(text) if isinstance(text, str) else None
-    except (ValueError, RecursionError):
+        recipe = parse(text) if isinstance(text, str) else None
+    except ValueError:
         recipe = None
     if not isinstance(recipe, dict):
         raise ReplayError(f"the recipe in {where} is damaged: it is not a JSON object")

@@ -88,6 +88,19 @@ def test_an_interrupted_training_goes_on_to_the_same_bits(pipe, pictures, tmp_pa
     assert torch.equal(load_file(resumed.path)["<cat>"], whole)
 
 
+def test_every_step_is_told(pipe, pictures, tmp_path):
+    told = {}
+    path = tmp_path / "cat.safetensors"
+    train_textual_inversion(pipe, pictures, path, settings(), quiet=True, on_step=told.__setitem__)
+    assert list(told) == [1, 2, 3, 4]
+    assert all(loss > 0 for loss in told.values())
+
+
+def test_pictures_without_a_caption_are_left_out_where_that_is_asked_for(pipe, pictures, tmp_path):
+    with pytest.raises(DataError, match="no picture is left to train on"):
+        learn(pipe, pictures, tmp_path / "cat.safetensors", missing_captions="skip")
+
+
 def test_random_vectors_are_of_the_size_of_the_others(pipe):
     with attached_word(pipe, settings(vectors=40)) as word:
         ratio = (

@@ -300,3 +300,20 @@ def test_the_command_trains(model, pictures, tmp_path):
     )
     assert result.exit_code == 0, result.output
     assert (tmp_path / "edges" / WEIGHTS).exists()
+
+
+def test_weights_that_float16_cannot_hold_are_not_saved_as_infinity(trained_pipe, tmp_path):
+    with attached_controlnet(trained_pipe, settings(save_dtype="float16")) as controlnet:
+        weight = controlnet.networks.controlnet.conv_in.weight
+        weight.data[0, 0, 0, 0] = 1e5
+        with pytest.raises(
+            TrainingError, match=r"conv_in.weight has a weight of 1e\+05, .* save_dtype=float32"
+        ):
+            controlnet.export(tmp_path / "net", None)
+        assert weight.dtype == torch.float32
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_option_of_a_new_network_does_not_go_with_one_that_is_there(tmp_path):
+    with pytest.raises(TrainingError, match="start has its own hint_channels; leave one of them out"):
+        settings(start=tmp_path, hint_channels=(8, 16))

@@ -132,7 +132,7 @@ def _sum(target: Target, parts: Sequence[tuple[Delta, float]], keep: Keep | None
         change = sum(_change(target, delta).reshape(shape) * weight for delta, weight in parts)
         assert not isinstance(change, int)  # there is at least one part
         # A Hadamard or Kronecker product has a rank of its own; what is below rounding is no part of it.
-        return decompose(change, keep or Keep(10**9, "ratio", 1e7))
+        return decompose(change, keep or Keep(None, "ratio", 1e7))
     factors = [pair for pair in pairs if pair is not None]
     down = torch.cat([down.reshape(-1, *shape[1:]) for down, _ in factors])
     up = torch.cat([up for _, up in factors], dim=1)

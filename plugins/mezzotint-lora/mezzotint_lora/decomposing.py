@@ -21,14 +21,17 @@ if TYPE_CHECKING:
 class Keep:
     """Which singular values to keep: at most `rank`, and of these as many as the rule asks for."""
 
-    rank: int
+    rank: int | None
+    """`None` leaves it to the rule, among as many as there are: of a LoRA, its own rank."""
     rule: str = "rank"
     """`rank` (all of them), `ratio`, `fro` or `cumulative`."""
     target: float = 0.0
     """`ratio`: largest to smallest kept, above 1. `fro`, `cumulative`: the share kept, 0 to 1."""
 
     def __post_init__(self) -> None:
-        if self.rank < 1:
+        if self.rank is None and self.rule == "rank":
+            raise LoRAError("give a rank, or a rule that says how many singular values are kept")
+        if self.rank is not None and self.rank < 1:
             raise LoRAError(f"the rank must be at least 1, not {self.rank}")
         if self.rule == "ratio" and self.target <= 1:
             raise LoRAError(f"the ratio of singular values must be above 1, not {self.target:g}")
@@ -39,6 +42,7 @@ class Keep:
         """How many of the falling singular values are kept, at least one."""
         import torch
 
+        highest = len(values) if self.rank is None else min(self.rank, len(values))
         if self.rule == "ratio":
             wanted = int((values > values[0] / self.target).sum())
         elif self.rule in ("fro", "cumulative"):
@@ -49,8 +53,8 @@ class Keep:
             # Rounding must not ask for one more than there are.
             wanted = int((reached < share - 1e-6).sum()) + 1
         else:
-            wanted = self.rank
-        return max(1, min(wanted, self.rank, len(values)))
+            wanted = highest
+        return max(1, min(wanted, highest))
 
 
 def decompose(change: Tensor, keep: Keep) -> Delta:

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mezzotint.strangers_json import parse
+
 from .adapter import Adapter, Target
 from .deltas import rank_of
 from .deltas.kinds import KINDS
 from .families import Guess, guess_family
 from .printable import printable
-from .strangers_json import parse
 
 MAX_WORDS = 20
 _BLOCK = re.compile(

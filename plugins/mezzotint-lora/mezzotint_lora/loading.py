@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .blocks import weights_by_module
-from .errors import LoRAError
+from .errors import LoRAError, no_such_file
 from .files import read_adapter
 from .fitting import Fit, Report, demand, fit
 from .names import Names
@@ -42,7 +42,7 @@ def loaded(lora: LoRA, pipe: Pipeline, demanding: bool = True) -> Loaded:
     """
     order = lora.files().get("path", "")
     if not order:
-        raise LoRAError(f"{lora.path}: there is no such LoRA file")
+        raise no_such_file(lora.path)
     fitted = pipe.resource(("mezzotint-lora file", order), lambda: _fit(lora.path, pipe))
     if demanding:
         demand(fitted, lora.path, lora.strict)

@@ -9,9 +9,10 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from mezzotint.strangers_json import parse
+
 from .adapter import Delta
 from .deltas import rank_of, shape_of
-from .strangers_json import parse
 
 DIM, ALPHA, ARGUMENTS = "ss_network_dim", "ss_network_alpha", "ss_network_args"
 _MIXED = "Dynamic"

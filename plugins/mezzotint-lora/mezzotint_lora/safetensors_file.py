@@ -14,8 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import LoRAError
-from .strangers_json import parse
+from mezzotint.strangers_json import parse
+
+from .errors import LoRAError, no_such_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,7 +34,7 @@ def read_header(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
         LoRAError: no such file, a pickle, or not a whole safetensors file.
     """
     if not path.is_file():
-        raise LoRAError(f"{path}: there is no such LoRA file")
+        raise no_such_file(path)
     with path.open("rb") as stream:
         return _header(path, stream.read(8), stream)
 
@@ -46,7 +47,6 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     Raises:
         LoRAError: as `read_header`; or a tensor holds NaN or infinity.
     """
-    import torch
     from safetensors import SafetensorError
     from safetensors.torch import load
 
@@ -59,9 +59,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     for key, tensor in tensors.items():
         if tensor.is_complex():
             raise LoRAError(f"{path}: tensor {key} holds complex numbers, which no LoRA has")
-        # torch has no isfinite of its 8-bit types.
-        wide = tensor.float() if tensor.element_size() == 1 else tensor
-        if tensor.is_floating_point() and not torch.isfinite(wide).all():
+        if not _is_finite(tensor):
             raise LoRAError(
                 f"{path}: tensor {key} holds NaN or infinity; the training that wrote it had diverged"
             )
@@ -75,9 +73,14 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     tensors stand as that library orders them, by width of their numbers and then by name.
 
     Raises:
-        LoRAError: a tensor is of a type that such files do not have.
+        LoRAError: a tensor is of a type that such files do not have, or holds NaN or infinity, with which none is read.
         OSError: the folder cannot be written, or the disk is full; what stood at `path` still stands.
     """
+    for name, tensor in tensors.items():
+        if not _is_finite(tensor):
+            raise LoRAError(
+                f"{name} would hold NaN or infinity, so nothing is written; give smaller weights, or a wider type of number"
+            )
     order = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
     header: dict[str, Any] = {}
     if metadata:
@@ -157,6 +160,14 @@ def _check_extent(path: Path, header: Mapping[str, Any], size: int) -> None:
             f"{path} is damaged: its header promises {position} bytes of tensors and it has {size}; "
             "download it again"
         )
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    import torch
+
+    # torch has no isfinite of its 8-bit types.
+    wide = tensor.float() if tensor.element_size() == 1 else tensor
+    return not tensor.is_floating_point() or bool(torch.isfinite(wide).all())
 
 
 def _dtype(name: str, tensor: Tensor) -> str:

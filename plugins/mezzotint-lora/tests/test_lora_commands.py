@@ -259,6 +259,7 @@ def test_a_dora_cannot_be_merged_without_a_model(names):
         (["--rank", 4, "--fro", 0.9, "--ratio", 5], "--ratio and --fro cannot be used together"),
         (["--rank", 4, "--fro", 1.5], "share to keep must be above 0 and at most 1"),
         (["--rank", 4, "--ratio", 0.5], "must be above 1"),
+        ([], "say how far: --rank N, or --ratio, --fro or --cumulative X"),
     ],
 )
 def test_rules_out_of_range_are_a_sentence(file, tmp_path, args, sentence):
@@ -271,6 +272,26 @@ def test_a_resized_file_keeps_its_words(file, model, tmp_path):
     small = read_adapter(tmp_path / "small.safetensors")
     assert small.metadata["ss_output_name"] == "ghosts"
     assert {int(d.tensors["down"].shape[0]) for d in small.deltas.values()} == {2}
+
+
+@pytest.mark.parametrize(("rule", "rank"), [(["--ratio", 5], 2), (["--fro", 1], 4), (["--ratio", 1e30], 4)])
+def test_a_rule_decides_without_a_rank_within_that_of_the_file(rule, rank, tmp_path):
+    down, up = torch.zeros(4, 32), torch.zeros(16, 4)
+    for number, value in enumerate((10.0, 6.0, 1.0, 0.5)):
+        down[number, number], up[number, number] = value, 1.0
+    adapter = Adapter({Target("unet", LINEAR): Delta("lora", {"down": down, "up": up}, 4.0)})
+    write_adapter(tmp_path / "a.safetensors", adapter)
+    call("resize", tmp_path / "a.safetensors", tmp_path / "b.safetensors", *rule, "--to", "kohya")
+    (delta,) = read_adapter(tmp_path / "b.safetensors").deltas.values()
+    assert len(delta.tensors["down"]) == rank
+
+
+def test_nothing_is_written_that_could_not_be_read(file, model, tmp_path):
+    with pytest.raises(
+        MezzotintError, match=r"lora_up.weight would hold NaN or infinity, so nothing is written"
+    ):
+        call("merge", f"{file}:1e39", "-o", tmp_path / "out.safetensors", "-m", model)
+    assert not (tmp_path / "out.safetensors").exists()
 
 
 def network(adapter):

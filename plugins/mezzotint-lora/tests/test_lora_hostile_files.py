@@ -48,6 +48,16 @@ def test_a_file_that_is_not_there(pipe, tmp_path):
     assert "there is no such LoRA file" in refused(pipe, tmp_path / "none.safetensors")
 
 
+def test_a_file_of_the_same_name_is_suggested(pipe, good, tmp_path, monkeypatch):
+    assert f"did you mean {good}?" in refused(pipe, tmp_path / "good")
+    assert f"did you mean {good}?" in refused(pipe, tmp_path / "good.pt")
+    with pytest.raises(LoRAError, match="did you mean"):
+        read_adapter(tmp_path / "good")
+    monkeypatch.chdir(tmp_path)
+    assert "there is no such LoRA file; did you mean good.safetensors?" in refused(pipe, "good")
+    assert "did you mean good.safetensors?" in refused(pipe, "elsewhere/good")
+
+
 def test_a_truncated_file(pipe, good):
     data = good.read_bytes()
     for length in (0, 4, 9, 40, len(data) // 2, len(data) - 1):

@@ -28,6 +28,7 @@ _WHERE = {
     "Facts": "trainee",
     "Item": "data.item",
     "LatentEncoder": "encoding.latents",
+    "Needs": "dependent_options",
     "NoiseSchedule": "objective",
     "Objective": "noising",
     "ParameterGroup": "optimizers",
@@ -44,6 +45,7 @@ _WHERE = {
     "make_encoders": "encoding.caches",
     "make_optimizer": "optimizers",
     "make_schedule": "optimizers",
+    "narrowed": "narrowing",
     "prepare": "preparing",
     "read_folder": "data.folder",
     "train": "training",
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
     from .data.images import View as View
     from .data.item import Captioning as Captioning
     from .data.item import Item as Item
+    from .dependent_options import Needs as Needs
     from .encoding.caches import make_encoders as make_encoders
     from .encoding.latents import LatentEncoder as LatentEncoder
     from .encoding.store import TensorStore as TensorStore
@@ -69,6 +72,7 @@ if TYPE_CHECKING:
     from .errors import DataError as DataError
     from .errors import TrainingError as TrainingError
     from .freezing import frozen as frozen
+    from .narrowing import narrowed as narrowed
     from .noising import Objective as Objective
     from .objective import NoiseSchedule as NoiseSchedule
     from .optimizers import ParameterGroup as ParameterGroup

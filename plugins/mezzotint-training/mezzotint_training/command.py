@@ -14,6 +14,8 @@ import click
 from mezzotint.cli.model_options import given, options_of
 
 from .errors import TrainingError
+from .names_elsewhere import names_elsewhere
+from .outputs import FILE, check_output
 from .settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -52,7 +54,13 @@ def training_options(command: Command) -> Command:
 
 
 def training_command(
-    settings: type[TrainingSettings], train: str, *, output: str, help: str
+    settings: type[TrainingSettings],
+    train: str,
+    *,
+    output: str,
+    what: str,
+    suffix: str = FILE,
+    help: str,
 ) -> click.Command:
     """A command `train DATA -o OUTPUT`, with an option for each setting.
 
@@ -61,10 +69,12 @@ def training_command(
         train: `package.module:function`, imported when the command runs; called with the pipeline, data, output,
             settings, and `resume` and `quiet` by name.
         output: what is written, for the help.
+        what: how errors call it, `a LoRA`.
+        suffix: that its file must have; empty for a folder. Its path is checked before the model is loaded.
         help: of the command.
     """
 
-    @click.command("train", help=help)
+    @click.command("train", cls=_TrainingCommand, help=help)
     @click.argument("data", type=click.Path(path_type=Path, exists=True))
     @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help=output)
     @training_options
@@ -81,10 +91,29 @@ def training_command(
         **values: Any,
     ) -> None:
         chosen = read_settings(settings, config, values)
+        check_output(output, what, suffix=suffix, resume=resume)
         with running(model, device=device, dtype=dtype, quiet=quiet) as (pipe, finish):
             finish(resolve_name(train)(pipe, data, output, chosen, resume=resume, quiet=quiet))
 
     return command
+
+
+class _TrainingCommand(click.Command):
+    """Answers an option of another trainer with the one of that meaning."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            own = [parameter.name for parameter in self.params if parameter.name]
+            meant = names_elsewhere(own).get(error.option_name.lstrip("-").replace("-", "_"))
+            if meant is None:
+                raise
+            name, _, value = meant.partition("=")
+            flag = f"--{name.replace('_', '-')} {value}".rstrip()
+            raise click.NoSuchOption(
+                error.option_name, f"{error.message} Did you mean {flag}?", ctx=ctx
+            ) from None
 
 
 def read_settings(model: type[Settings], config: Path | None, values: Mapping[str, Any]) -> Settings:
@@ -100,7 +129,7 @@ def read_settings(model: type[Settings], config: Path | None, values: Mapping[st
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise TrainingError(f"{config} is not TOML: {error}") from None
         said = {name.replace("-", "_"): value for name, value in said.items()}
-    return model(**{**said, **given(model, values)})
+    return model.combined(said, given(model, values))
 
 
 @contextmanager

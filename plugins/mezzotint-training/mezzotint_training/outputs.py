@@ -17,6 +17,24 @@ def training_folder(output: Path) -> Path:
     return output.with_name(f"{output.stem}-training")
 
 
+def check_not_begun(folder: Path) -> None:
+    """Whether a training may begin in this folder.
+
+    Raises:
+        TrainingError: there are checkpoints of one in it.
+    """
+    if not folder.is_dir():
+        return
+    from .checkpoints import Checkpoints  # Takes torch, which a first training need not wait for here.
+
+    steps = Checkpoints(folder / "checkpoints", keep=1).steps()
+    if steps:
+        raise TrainingError(
+            f"{folder} holds a training that came to step {steps[-1]}; go on with it (--resume), name another output, "
+            "or remove the folder"
+        )
+
+
 def check_output(output: Path | str, what: str, *, suffix: str = FILE, resume: bool = False) -> Path:
     """The path of what a training is to write.
 
@@ -27,7 +45,7 @@ def check_output(output: Path | str, what: str, *, suffix: str = FILE, resume: b
         resume: whether it may be there if it is of a training that left checkpoints, which goes on and writes it again.
 
     Raises:
-        TrainingError: another suffix, it exists, or nothing can be written there.
+        TrainingError: another suffix, it exists, a training to it has begun, or nothing can be written there.
     """
     output = Path(output)
     if suffix and output.suffix != suffix:
@@ -38,6 +56,8 @@ def check_output(output: Path | str, what: str, *, suffix: str = FILE, resume: b
         raise TrainingError(
             f"{output} exists; name another output, or remove it, or let its training go on (--resume)"
         )
+    if not resume:
+        check_not_begun(training_folder(output))
     if output.exists() and not training_folder(output).is_dir():
         raise TrainingError(
             f"{output} exists, and there is no {training_folder(output)} of a training to go on with; name another output"

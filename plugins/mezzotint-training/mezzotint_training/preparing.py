@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from mezzotint import Pipeline
 
@@ -15,6 +16,7 @@ from .data.item import Captioning, Item
 from .data.reading import hold_out, with_captions, with_sizes
 from .data.subsets import Subsets, read_subsets
 from .data.text_files import check_characters
+from .dependent_options import asked_for, laid_over
 from .encoding.text import check_clip_skip
 from .errors import DataError, TrainingError
 from .settings import TrainingSettings
@@ -38,7 +40,8 @@ def prepare(data: Path | str | Sequence[Item], settings: TrainingSettings, pipe:
 
     Raises:
         DataError: a file is missing, malformed or damaged, or there is no caption; what to do is said.
-        TrainingError: the model has several text encoders, or sizes of buckets or `clip_skip` do not fit it.
+        TrainingError: the model has several text encoders, sizes of buckets or `clip_skip` do not fit it, or an option is set
+            that does nothing with these pictures.
     """
     if len(pipe.text_encoders) > 1:
         raise TrainingError(
@@ -54,8 +57,7 @@ def prepare(data: Path | str | Sequence[Item], settings: TrainingSettings, pipe:
         items = subsets.items
         if "resolution" in settings.model_fields_set:
             items = [replace(item, resolution=None) for item in items]
-        said = {k: v for k, v in subsets.settings.items() if k not in settings.model_fields_set}
-        settings = settings.replaced(**said)
+        settings = settings.over(_effective(subsets.settings, settings))
     else:
         items = [replace(item, captioning=_filled(item.captioning, captioning)) for item in data]
     items = with_captions(
@@ -65,6 +67,7 @@ def prepare(data: Path | str | Sequence[Item], settings: TrainingSettings, pipe:
         template = Item(settings.prior_data, captioning=captioning, is_prior=True)
         prior = [_with_settings(item, settings) for item in read_folder(settings.prior_data, template)]
         items += with_captions(prior, settings.missing_captions, settings.prior_caption)
+    _check_effect(settings, items)
     for item in items:
         for caption in item.captions:
             check_characters(caption, str(item.path))
@@ -136,6 +139,37 @@ def _read(path: Path, captioning: Captioning) -> Subsets:
     if not path.is_file():
         raise DataError(f"{path} is missing")
     return read_subsets(path, captioning)
+
+
+def _effective(said: Mapping[str, Any], settings: TrainingSettings) -> dict[str, Any]:
+    """What a file says, without sizes of buckets where it switches buckets off: kohya's files have them in any case."""
+    if "buckets" in settings.model_fields_set or said.get("buckets", True):
+        return dict(said)
+    return laid_over(said, {"buckets": False}, type(settings))
+
+
+def _check_effect(settings: TrainingSettings, items: Sequence[Item]) -> None:
+    """Refuse options that are set and change nothing about these pictures, whose subsets may have told what they need.
+
+    Raises:
+        TrainingError: which, and what it needs.
+    """
+    asked = asked_for(settings)
+    varied = {"shuffle_captions", "tag_dropout"} & asked or any(
+        item.captioning.shuffle or item.captioning.tag_dropout for item in items
+    )
+    if "keep_tokens" in asked and not varied:
+        raise TrainingError(
+            "keep_tokens does nothing without shuffle_captions or tag_dropout; set one of them too, or leave keep_tokens out"
+        )
+    if "prior_weight" in asked and not any(item.is_prior for item in items):
+        raise TrainingError(
+            "prior_weight does nothing without pictures of the class; name their folder (prior_data), or leave prior_weight out"
+        )
+    if "masks" in asked and not any(item.mask for item in items):
+        raise TrainingError(
+            "masks does nothing, as no picture has one; put NAME.mask.png beside NAME.jpg, or leave masks out"
+        )
 
 
 def _captioning(settings: TrainingSettings) -> Captioning:

@@ -17,6 +17,7 @@ MAY_CHANGE = frozenset(
         "validate_every",
         "sample_prompts",
         "sample_every",
+        "save_dtype",
         "tensorboard",
         "cache",
         "cache_folder",

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from mezzotint.errors import option_errors
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from .data.policies import BadImage, MissingCaption
+from .dependent_options import Needs, check_dependent, laid_over
 from .errors import TrainingError
+from .names_elsewhere import names_elsewhere
 
 Size = tuple[Annotated[int, Field(ge=8)], Annotated[int, Field(ge=8)]]
 Decay = Annotated[float, Field(ge=0, lt=1)]
@@ -20,6 +23,14 @@ class TrainingSettings(BaseModel):
     """Options that every training has."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    needs: ClassVar[tuple[Needs, ...]] = (
+        Needs(("bucket_min", "bucket_max", "bucket_step", "bucket_no_upscale"), "buckets"),
+        Needs(("cache_folder",), "cache", ("disk",)),
+        Needs(("prior_caption",), "prior_data"),
+        Needs(("validate_every",), "validation"),
+        Needs(("sample_every",), "sample_prompts"),
+    )
+    """Options that do nothing alone; a subclass adds its own."""
 
     # How long and how much at once.
     steps: int = Field(1000, ge=1, description="Steps of the optimizer.")
@@ -31,6 +42,9 @@ class TrainingSettings(BaseModel):
         "no", description="Precision of the networks' arithmetic."
     )
     gradient_checkpointing: bool = Field(False, description="Less memory, about a third slower.")
+    compile: bool = Field(
+        False, description="Compile the networks with torch's inductor: minutes at first, then faster steps."
+    )
 
     # Pictures.
     resolution: Size | None = Field(None, description="WIDTHxHEIGHT in pixels; default: the model's.")
@@ -125,12 +139,15 @@ class TrainingSettings(BaseModel):
         """Options by name.
 
         Raises:
-            TrainingError: an option is unknown or out of range, or two do not fit together.
+            TrainingError: an option is unknown or out of range, two do not fit together, or one would do nothing.
         """
         try:
             super().__init__(**options)
         except ValidationError as error:
-            raise TrainingError(option_errors("training", type(self).model_fields, error)) from None
+            fields = type(self).model_fields
+            raise TrainingError(
+                option_errors("training", fields, error, elsewhere=names_elsewhere(fields))
+            ) from None
 
     @field_validator("resolution", mode="before")
     @classmethod
@@ -144,6 +161,7 @@ class TrainingSettings(BaseModel):
 
     @model_validator(mode="after")
     def _fit_together(self) -> TrainingSettings:
+        check_dependent(self)
         if self.random_crop and self.cache != "off":
             raise ValueError("random_crop needs cache=off, as every cut has other latents")
         if self.optimizer == "schedule-free" and self.schedule != "constant":
@@ -173,5 +191,18 @@ class TrainingSettings(BaseModel):
         return math.ceil(self.epochs * batches_per_epoch / (self.accumulate * processes))
 
     def replaced(self, **changes: Any) -> Self:
-        """The same with changes, checked; what was left to its default stays so."""
-        return type(self)(**{**self.model_dump(exclude_unset=True), **changes})
+        """The same with changes, checked; what was left to its default stays so, and what they leave nothing to do goes."""
+        return self.combined(self.model_dump(exclude_unset=True), changes)
+
+    def over(self, below: Mapping[str, Any]) -> Self:
+        """The same, checked, with `below` where nothing is set."""
+        return self.combined(below, self.model_dump(exclude_unset=True))
+
+    @classmethod
+    def combined(cls, below: Mapping[str, Any], above: Mapping[str, Any]) -> Self:
+        """Settings of options from two places, of which those above count; see `laid_over`.
+
+        Raises:
+            TrainingError: as for options by name.
+        """
+        return cls(**laid_over(below, above, cls))

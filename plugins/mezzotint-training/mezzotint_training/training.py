@@ -30,9 +30,9 @@ from .interrupts import stopping
 from .locking import alone_in_process, locked
 from .noising import Objective
 from .optimizers import make_optimizer, make_schedule
-from .outputs import NOT_FOR_TRAINING, training_folder
+from .outputs import NOT_FOR_TRAINING, check_not_begun, training_folder
 from .preparing import TrainingData
-from .processes import make_accelerator
+from .processes import compiling_every_shape, make_accelerator
 from .progress import Progress, showing
 from .prompts import read_prompts
 from .resuming import check_same
@@ -109,7 +109,9 @@ class Training:
         settings = data.settings
         self.trainee, self.data, self.settings, self.output = trainee, data, settings, output
         self.folder = folder
-        self.accelerator = make_accelerator(trainee.pipe.device, settings.mixed_precision)
+        self.accelerator = make_accelerator(
+            trainee.pipe.device, settings.mixed_precision, compiles=settings.compile
+        )
         self.objective = Objective.of(settings, trainee.pipe.scheduler, self.accelerator.device)
         self.checkpoints = Checkpoints(folder / "checkpoints", settings.keep)
         self.step = 0
@@ -170,6 +172,9 @@ class Training:
             self._write_settings()
         if resume and self.is_main:
             logger.info("%s", self._where_it_stands())
+        if settings.compile:
+            self._held.enter_context(compiling_every_shape())
+            logger.info("compiling; the first step with each size of picture and of batch takes minutes")
         self.networks, self.optimizer = self.accelerator.prepare(trainee.networks, self._optimizer)
         if hasattr(self._optimizer, "train"):
             self._optimizer.train()
@@ -389,11 +394,8 @@ class Training:
     def _claim_folder(self, resume: bool) -> None:
         if self.is_main:
             self._held.enter_context(locked(self.folder))
-        if not resume and self.checkpoints.steps():
-            raise TrainingError(
-                f"{self.folder} holds a training that came to step {self.checkpoints.steps()[-1]}; go on with it "
-                "(resume), name another output, or remove the folder"
-            )
+        if not resume:
+            check_not_begun(self.folder)
 
     def _write_settings(self) -> None:
         try:

@@ -271,3 +271,23 @@ def test_a_resolution_smaller_than_every_bucket_is_an_error(pictures, pipe, tmp_
     pictures((32, 32))
     with pytest.raises(TrainingError, match="a resolution of 16x16 is less than a bucket of 32x32"):
         prepared(tmp_path, pipe, toml(dataset="resolution = 16\nbucket_reso_steps = 32"))
+
+
+def test_sizes_of_buckets_may_stand_beside_buckets_that_are_off(pictures, pipe, tmp_path):
+    pictures((32, 32))
+    off = "enable_bucket = false\nmin_bucket_reso = 16\nbucket_reso_steps = 16\n"
+    path = write_toml(tmp_path, f"[[datasets]]\n{off}[[datasets.subsets]]\nimage_dir = 'pictures'\n")
+    assert not prepare(path, TrainingSettings(), pipe).settings.buckets
+    on = prepare(path, TrainingSettings(buckets=True), pipe).settings
+    assert (on.bucket_min, on.bucket_step) == (16, 16)
+    with pytest.raises(TrainingError, match="bucket_max does nothing without buckets"):
+        prepare(path, TrainingSettings(bucket_max=64), pipe)
+    path.write_text(path.read_text().replace("false", "true"))
+    assert prepare(path, TrainingSettings(buckets=False), pipe).settings.bucket_step is None
+
+
+def test_what_a_subset_needs_of_the_settings_is_no_option_that_does_nothing(pictures, pipe, tmp_path):
+    pictures((32, 32))
+    pictures((32, 32), name="class")
+    data = prepare(write_toml(tmp_path, TOML), TrainingSettings(keep_tokens=3, prior_weight=0.5), pipe)
+    assert data.settings.prior_weight == 0.5

@@ -52,3 +52,12 @@ def test_what_no_training_left_is_not_written_over(tmp_path):
         TrainingError, match="precious exists, and there is no .*precious-training of a training"
     ):
         check_output(tmp_path / "precious", "a ControlNet", suffix="", resume=True)
+
+
+def test_a_training_that_has_begun_is_not_begun_again(tmp_path):
+    (tmp_path / "a-training" / "checkpoints" / "step-000250").mkdir(parents=True)
+    with pytest.raises(
+        TrainingError, match="a-training holds a training that came to step 250; go on with it"
+    ):
+        check_output(tmp_path / "a.safetensors", "a LoRA")
+    assert check_output(tmp_path / "a.safetensors", "a LoRA", resume=True)

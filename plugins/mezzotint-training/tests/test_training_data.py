@@ -1,4 +1,4 @@
-"""Folders and metadata.jsonl; what is missing or wrong is named."""
+"""Folders, metadata.jsonl and metadata.csv; what is missing or wrong is named."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_pictures_below_are_found_and_masks_are_not_pictures(pictures):
         ('{"file_name": "/etc/x.png"}', "names /etc/x.png, which lies outside the folder"),
         ('{"file_name": "0.png", "mask": "a/../../x.png"}', "names a/../../x.png, which lies outside"),
         ('{"file_name": "0.png", "mask": "' + "x" * 300 + '"}', "which is not there"),
-        ("[" * 100_000, "line 1 has lists or objects nested too deeply to read"),
+        ("[" * 100_000, "line 1 is not JSON: lists or objects in it are nested too deeply to read"),
         (
             '{"file_name": "0.png", "text": "\\ud800"}',
             r"line 1: '\\ud800' in the caption is half of a surrogate",
@@ -69,6 +69,56 @@ def test_a_malformed_line_of_metadata_is_named(line, said, pictures):
     (folder / "metadata.jsonl").write_text(line)
     with pytest.raises(DataError, match=said):
         read_folder(folder)
+
+
+def test_metadata_may_be_csv(pictures):
+    folder = pictures((32, 32), (32, 32), (32, 32))
+    Image.new("L", (32, 32)).save(folder / "m.mask.png")
+    rows = '\ufefffile_name,text,mask\r\n0.png,"a cat, ""red""\nand more",m.mask.png\r\n1.png,,\r\n'
+    (folder / "metadata.csv").write_text(rows, encoding="utf-8", newline="")
+    first, second, _ = read_folder(folder)
+    assert first.captions == ('a cat, "red"\nand more',)
+    assert first.mask == folder / "m.mask.png"
+    assert second.captions == ("picture 1, red, blue, green",)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "metadata.csv: its first line names the columns, of which one is file_name"),
+        ("0.png,a cat\n", "its first line names the columns"),
+        ("file_name,text\n0.png,a cat, red\n", "line 2 has more cells than there are columns"),
+        ("file_name,text\n,a cat\n", "line 2: every line has a file_name"),
+        ('file_name,text\n0.png,"a cat\n', "line 2 is not CSV: unexpected end of data"),
+        ("file_name,text\ngone.png,a\n", r"metadata.csv, line 2 names gone.png, which is not in the folder"),
+        ("file_name,text\n../x.png,a\n", "names ../x.png, which lies outside the folder"),
+    ],
+)
+def test_a_malformed_line_of_csv_is_named(text, said, pictures):
+    folder = pictures((32, 32))
+    (folder / "metadata.csv").write_text(text)
+    with pytest.raises(DataError, match=said):
+        read_folder(folder)
+
+
+def test_two_files_of_metadata_are_one_too_many(pictures):
+    folder = pictures((32, 32))
+    (folder / "metadata.csv").write_text("file_name,text\n0.png,a\n")
+    (folder / "metadata.jsonl").write_text("")
+    with pytest.raises(DataError, match="has metadata.jsonl and metadata.csv; keep one of them"):
+        read_folder(folder)
+
+
+def test_kohyas_folders_are_not_read_without_their_repeats(pictures, tmp_path):
+    inner = pictures((32, 32), name="10_sks dog")
+    with pytest.raises(
+        DataError,
+        match=r"kohya's folders, such as 10_sks dog, .* \(image_dir = \"10_sks dog\", num_repeats = 10\)",
+    ):
+        read_folder(tmp_path)
+    assert len(read_folder(inner)) == 1
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    assert len(read_folder(tmp_path)) == 2
 
 
 def test_text_that_is_not_utf8_is_named_with_its_line(pictures):

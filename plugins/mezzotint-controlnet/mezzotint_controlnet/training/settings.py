@@ -25,7 +25,9 @@ class ControlNetSettings(TrainingSettings):
     save_dtype: Literal["float32", "float16"] = Field("float32", description="Of the saved weights.")
 
     @model_validator(mode="after")
-    def _one_source(self) -> ControlNetSettings:
+    def _one_source_each(self) -> ControlNetSettings:
         if self.preprocess is not None and self.maps is not None:
             raise ValueError("preprocess makes the maps and maps has them; give one of them")
+        if self.start is not None and self.hint_channels is not None:
+            raise ValueError("start has its own hint_channels; leave one of them out")
         return self

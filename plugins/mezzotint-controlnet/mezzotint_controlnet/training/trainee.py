@@ -22,6 +22,7 @@ from mezzotint_training import (
     View,
     check_output,
     frozen,
+    narrowed,
     prepare,
     train,
 )
@@ -60,7 +61,7 @@ class ControlNetTrainee(Trainee):
         if without and self.settings.preprocess is None:
             raise DataError(
                 f"{without[0].path} has no control map; name a folder of maps, a column conditioning_image in "
-                "metadata.jsonl, or let a preprocessor make them (preprocess=canny)"
+                "metadata.jsonl or metadata.csv, or let a preprocessor make them (preprocess=canny)"
             )
         # A damaged one would be met in the middle of the training.
         for item in data.items:
@@ -68,7 +69,11 @@ class ControlNetTrainee(Trainee):
                 check_picture(item.conditioning)
 
     def export(self, path: Path, facts: Facts) -> None:
-        """Write a diffusers folder, all of it or nothing."""
+        """Write a diffusers folder, all of it or nothing.
+
+        Raises:
+            TrainingError: a weight is too large for `save_dtype`.
+        """
         part = path.with_name(f".{path.name}.part")
         shutil.rmtree(part, ignore_errors=True)
         try:
@@ -142,7 +147,7 @@ def train_controlnet(
     """Train a ControlNet on a folder of pictures and write it to `output`, a diffusers folder.
 
     Args:
-        data: a folder (captions beside the pictures or in `metadata.jsonl`), a TOML file of kohya's, or items.
+        data: a folder (captions beside the pictures or in `metadata.jsonl` or `metadata.csv`), a TOML file of kohya's, or items.
         output: a folder. Checkpoints, logs and samples go to `NAME-training` beside it.
         resume: go on from the last checkpoint.
         quiet: show nothing.
@@ -161,11 +166,15 @@ def train_controlnet(
 
 @contextmanager
 def _in_dtype(networks: ControlledDenoiser, dtype: str) -> Iterator[None]:
-    """Inside, the ControlNet's parameters are of this type; outside, the same bits as before."""
+    """Inside, the ControlNet's parameters are of this type; outside, the same bits as before.
+
+    Raises:
+        TrainingError: a weight is too large for it.
+    """
     kept = {p: p.data for p in networks.controlnet.parameters()}
     try:
-        for parameter, data in kept.items():
-            parameter.data = data.to(getattr(torch, dtype))
+        for name, parameter in networks.controlnet.named_parameters():
+            parameter.data = narrowed(parameter.data, getattr(torch, dtype), name, "float32")
         yield
     finally:
         for parameter, data in kept.items():

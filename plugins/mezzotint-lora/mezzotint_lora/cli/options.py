@@ -30,8 +30,13 @@ model_option = click.option(
 force_option = click.option("--force", is_flag=True, help="Write over a file that exists.")
 
 
-def keep_options(required: bool) -> Callable[[Command], Command]:
-    """`--rank` with `--ratio`, `--fro` or `--cumulative`, handed over apart."""
+def keep_options(required: bool, rank: str = "Largest rank to keep.") -> Callable[[Command], Command]:
+    """`--rank` with `--ratio`, `--fro` or `--cumulative`, handed over apart.
+
+    Args:
+        required: whether `--rank` is.
+        rank: its help.
+    """
 
     def add(command: Command) -> Command:
         for name, text in (
@@ -40,26 +45,29 @@ def keep_options(required: bool) -> Callable[[Command], Command]:
             ("ratio", "Keep singular values down to the largest divided by this."),
         ):
             command = click.option(f"--{name}", type=float, metavar="X", help=text)(command)
-        return click.option(
-            "--rank", type=click.IntRange(1), required=required, metavar="N", help="Largest rank to keep."
-        )(command)
+        return click.option("--rank", type=click.IntRange(1), required=required, metavar="N", help=rank)(
+            command
+        )
 
     return add
 
 
-def keep_of(rank: int | None, **rules: float | None) -> Keep | None:
+def keep_of(rank: int | None, *, alone: bool = False, **rules: float | None) -> Keep | None:
     """What the options say, or `None` for nothing.
 
+    Args:
+        alone: whether a rule may stand without a rank.
+
     Raises:
-        LoRAError: two rules at once, or a rule without a rank.
+        LoRAError: two rules at once, or a rule without a rank that needs one.
     """
     given = {name: value for name, value in rules.items() if value is not None}
     if len(given) > 1:
         raise LoRAError(f"{' and '.join(f'--{name}' for name in given)} cannot be used together; choose one")
-    if rank is None:
-        if given:
-            raise LoRAError(f"--{next(iter(given))} needs --rank N too, the largest rank to keep")
+    if rank is None and not given:
         return None
+    if rank is None and not alone:
+        raise LoRAError(f"--{next(iter(given))} needs --rank N too, the largest rank to keep")
     name, value = next(iter(given.items()), ("rank", 0.0))
     return Keep(rank, name, value)
 

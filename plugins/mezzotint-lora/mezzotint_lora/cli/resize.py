@@ -9,6 +9,7 @@ import click
 
 from ..combining import resize
 from ..describing import describe
+from ..errors import LoRAError
 from ..files import read_adapter, write_adapter
 from .options import (
     check_free,
@@ -25,14 +26,17 @@ from .options import (
 @click.command("resize")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("output", type=click.Path(path_type=Path))
-@keep_options(required=True)
+@keep_options(
+    required=False,
+    rank="Largest rank to keep; may be left out beside one of the next three, which then decide alone.",
+)
 @format_option
 @model_option
 @force_option
 def command(
     file: Path,
     output: Path,
-    rank: int,
+    rank: int | None,
     ratio: float | None,
     fro: float | None,
     cumulative: float | None,
@@ -40,10 +44,14 @@ def command(
     model: str | None,
     force: bool,
 ) -> None:
-    """Lower the rank of a LoRA; in each module the nearest one of that rank is kept."""
+    """Lower the rank of a LoRA; in each module the nearest one of that rank is kept.
+
+    How far is said by --rank, or by --ratio, --fro or --cumulative within the rank that the file has, or by both.
+    """
     check_free(output, force)
-    keep = keep_of(rank, ratio=ratio, fro=fro, cumulative=cumulative)
-    assert keep is not None  # --rank is required
+    keep = keep_of(rank, ratio=ratio, fro=fro, cumulative=cumulative, alone=True)
+    if keep is None:
+        raise LoRAError("say how far: --rank N, or --ratio, --fro or --cumulative X")
     with counting("resizing") as progress:
         adapter = resize(read_adapter(file), keep, progress)
     write_adapter(output, adapter, format, names=names_of_model(model))

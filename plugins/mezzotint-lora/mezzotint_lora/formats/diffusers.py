@@ -9,10 +9,11 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from mezzotint.strangers_json import parse
+
 from ..adapter import Adapter
 from ..deltas.kinds import ANY
 from ..errors import LoRAError
-from ..strangers_json import parse
 from . import peft
 from .kohya import REFUSED
 from .layout import Found, Layout, Part

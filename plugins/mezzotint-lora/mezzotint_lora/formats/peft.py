@@ -14,11 +14,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mezzotint.strangers_json import parse
+
 from ..adapter import Delta
 from ..deltas.kinds import ANY, KINDS
 from ..errors import LoRAError
 from ..names import TEXT_MODEL
-from ..strangers_json import parse
 from .kohya import LYCORIS, REFUSED
 from .layout import Layout, Part
 from .peft_patterns import MAX_KEYS, readable

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from mezzotint_training import TrainingSettings
+from mezzotint_training import Needs, TrainingSettings
 from pydantic import Field, model_validator
 
 Kind = Literal["lora", "loha", "lokr"]
@@ -15,6 +15,15 @@ Pattern = Annotated[str, Field(min_length=1)]
 
 class LoRASettings(TrainingSettings):
     """Options of `mezzotint lora train`."""
+
+    needs: ClassVar[tuple[Needs, ...]] = (
+        *TrainingSettings.needs,
+        Needs(("factor",), "kind", ("lokr",)),
+        Needs(("conv_rank", "conv_alpha"), "targets", ("all",)),
+        # The others decompose matrices and leave convolutions out.
+        Needs(("conv_rank", "conv_alpha"), "init", ("default", "gaussian")),
+        Needs(("text_encoder_learning_rate",), "train_text_encoder"),
+    )
 
     kind: Kind = Field("lora", description="Form of the change of a weight.")
     rank: int = Field(8, ge=1, description="Rank of the change; larger holds more.")

@@ -18,12 +18,13 @@ from mezzotint_training import (
     Trainee,
     check_output,
     frozen,
+    narrowed,
     prepare,
     train,
 )
 from torch import nn
 
-from ..adapter import Adapter
+from ..adapter import Adapter, Delta, Target
 from ..files import write_adapter
 from ..names import Names
 from .checkpointing import recomputing
@@ -73,18 +74,24 @@ class LoRATrainee(Trainee):
         )
 
     def export(self, path: Path, facts: Facts) -> None:
-        """Write a LoRA file, all of it or nothing."""
+        """Write a LoRA file, all of it or nothing.
+
+        Raises:
+            TrainingError: a weight is too large for `save_dtype`.
+        """
         words = metadata_of(path, facts, self.settings, self.pipe, self._prediction_type())
         names = {component: Names.of(part.model) for component, part in self.parts.items()}
         path.parent.mkdir(parents=True, exist_ok=True)
         adapter = self.adapter()
-        dtype = getattr(torch, self.settings.save_dtype)
-        deltas = {
-            target: delta.map(lambda tensor: tensor.to(dtype)) for target, delta in adapter.deltas.items()
-        }
+        deltas = {target: self._saved(target, delta) for target, delta in adapter.deltas.items()}
         write_adapter(
             path, replace(adapter, deltas=deltas), self.settings.format, metadata=words, names=names
         )
+
+    def _saved(self, target: Target, delta: Delta) -> Delta:
+        dtype = getattr(torch, self.settings.save_dtype)
+        name = f"{target.component}.{target.module}"
+        return delta.map(lambda tensor: narrowed(tensor, dtype, name, "float32 or bfloat16"))
 
     def _prediction_type(self) -> str:
         kind = self.settings.prediction_type
@@ -126,7 +133,7 @@ def train_lora(
     """Train a LoRA on a folder of pictures and write it to `output`.
 
     Args:
-        data: a folder (captions beside the pictures or in `metadata.jsonl`), a TOML file of kohya's, or items.
+        data: a folder (captions beside the pictures or in `metadata.jsonl` or `metadata.csv`), a TOML file of kohya's, or items.
         output: a `.safetensors` file. Checkpoints, logs and samples go to `NAME-training` beside it.
         resume: go on from the last checkpoint.
         quiet: show nothing.

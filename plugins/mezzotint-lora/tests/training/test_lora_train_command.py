@@ -124,3 +124,33 @@ def test_two_processes_train_one_lora_and_accelerate_launch_resumes_to_the_same_
     assert run(folder, "c", "--accumulate", "2").exit_code == 0
     a, c = (load_file(folder / f"{name}.safetensors") for name in "ac")
     assert all(torch.allclose(a[key], c[key], atol=1e-5) for key in a)
+
+
+def refusal(folder: Path, *more: str) -> str:
+    result = CliRunner().invoke(command, arguments(folder, "a", *more))
+    assert result.exit_code
+    return str(result.exception) if not isinstance(result.exception, SystemExit) else result.output
+
+
+def test_an_output_that_is_taken_is_refused_before_the_model_is_opened(folder, monkeypatch):
+    monkeypatch.setattr("mezzotint.load", lambda *_, **__: pytest.fail("the model is opened"))
+    (folder / "a.safetensors").write_bytes(b"")
+    assert "a.safetensors exists; name another output" in refusal(folder)
+    (folder / "a.safetensors").unlink()
+    (folder / "a-training" / "checkpoints" / "step-000002").mkdir(parents=True)
+    assert "a-training holds a training that came to step 2" in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("--network_dim", "--rank"),
+        ("--unet-lr", "--learning-rate"),
+        ("--use_8bit_adam", "--optimizer adamw-8bit"),
+        ("--ranc", "--rank"),
+    ],
+)
+def test_an_option_of_another_trainer_is_answered_with_ours(theirs, ours, folder):
+    said = refusal(folder, theirs)
+    assert theirs in said
+    assert ours in said

@@ -15,6 +15,7 @@ from mezzotint import Pipeline
 from mezzotint.testing import fingerprint, save_tiny_model, tiny_pipeline
 from mezzotint_lora import read_adapter, write_adapter
 from mezzotint_lora.training import LoRASettings, attached_lora, train_lora
+from mezzotint_lora.training.injecting import NAME
 from mezzotint_training import TrainingError, prepare, train
 from PIL import Image
 from safetensors import safe_open
@@ -216,7 +217,7 @@ def test_our_own_extension_reads_the_file(pipe, pictures, tmp_path):
 
 
 def test_the_header_has_the_steps_that_the_epochs_take(pipe, pictures, tmp_path):
-    chosen = settings(epochs=2, steps=100, targets="attention")
+    chosen = settings().replaced(epochs=2, targets="attention")
     train_lora(pipe, pictures(), tmp_path / "a.safetensors", chosen, quiet=True)
     words = read_adapter(tmp_path / "a.safetensors").metadata
     assert words["ss_steps"] == words["ss_max_train_steps"] == "4"
@@ -399,6 +400,14 @@ def test_samples_while_training_show_the_lora(pipe, pictures, tmp_path):
         ({"kind": "lokr", "init": "pissa"}, "init=pissa goes with kind=lora"),
         ({"init": "pissa", "dora": True}, "choose one of them"),
         ({"kind": "loha", "format": "diffusers"}, "diffusers' layout has no loha"),
+        ({"kind": "loha", "factor": 2}, "factor goes with kind=lokr, not loha"),
+        ({"conv_rank": 4}, "conv_rank goes with targets=all, not transformer"),
+        (
+            {"targets": "all", "init": "pissa", "conv_alpha": 1},
+            "conv_alpha goes with init=default or gaussian",
+        ),
+        ({"text_encoder_learning_rate": 1e-4}, "does nothing without train_text_encoder"),
+        ({"network_alpha": 4}, "no option 'network_alpha'; did you mean alpha?"),
         ({"rank": 0}, "option 'rank': input should be greater than or equal to 1"),
     ],
 )
@@ -433,3 +442,22 @@ def test_an_output_that_exists_or_is_of_another_kind_is_refused(pipe, pictures, 
         train_lora(pipe, pictures(), tmp_path / "a.safetensors")
     with pytest.raises(TrainingError, match=r"a LoRA is a \.safetensors file"):
         train_lora(pipe, tmp_path, tmp_path / "a.ckpt")
+
+
+def test_weights_that_float16_cannot_hold_are_not_saved_as_infinity(pipe, pictures, tmp_path):
+    chosen, path = settings(save_dtype="float16", steps=2, save_every=1), tmp_path / "a.safetensors"
+    data = prepare(pictures(), chosen, pipe)
+
+    def grow(step: int, _: float) -> None:
+        if step == 2:
+            part = lora.parts["unet"].layers["mid_block.attentions.0.proj_in"]
+            part.lora_A[NAME].weight.data.fill_(7e4)
+
+    with attached_lora(pipe, chosen) as lora:
+        said = r"unet.mid_block.attentions.0.proj_in has a weight of 7e\+04, and float16 ends at 65504; save it with save_dtype=float32 or bfloat16"
+        with pytest.raises(TrainingError, match=said):
+            train(lora, data, path, quiet=True, on_step=grow)
+    assert not path.exists()
+    with attached_lora(pipe, chosen.replaced(save_dtype="float32")) as lora:
+        wider = prepare(tmp_path / "pictures", lora.settings, pipe)
+        assert train(lora, wider, path, resume=True, quiet=True).finished

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import codecs
-import json
 import re
 from pathlib import Path
 from typing import Any
+
+from mezzotint.strangers_json import parse
 
 from ..errors import DataError
 
@@ -45,11 +46,9 @@ def parse_json(text: str, where: str) -> Any:
         DataError: it is not JSON, or lists and objects in it are nested too deeply to read.
     """
     try:
-        return json.loads(text)
+        return parse(text)
     except ValueError as error:
         raise DataError(f"{where} is not JSON: {error}") from None
-    except RecursionError:
-        raise DataError(f"{where} has lists or objects nested too deeply to read") from None
 
 
 def check_characters(text: str, where: str) -> None:

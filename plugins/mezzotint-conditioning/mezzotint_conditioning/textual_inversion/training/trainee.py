@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -103,25 +103,28 @@ def train_textual_inversion(
     *,
     resume: bool = False,
     quiet: bool = False,
+    on_step: Callable[[int, float], None] | None = None,
 ) -> Trained:
     """Learn a word from a folder of pictures and write it to `output`.
 
     Args:
-        data: a folder (captions beside the pictures or in `metadata.jsonl`; default: "a photo of TOKEN"), a TOML
-            file of kohya's, or items.
+        data: a folder (captions beside the pictures or in `metadata.jsonl` or `metadata.csv`; default: "a photo of
+            TOKEN", unless `missing_captions` is set), a TOML file of kohya's, or items.
         output: a `.safetensors` file, for `TextualInversion(output)` and for diffusers' `load_textual_inversion`.
         resume: go on from the last checkpoint.
+        quiet: show nothing.
+        on_step: called after each step with its number and its loss.
 
     Raises:
         TrainingError, DataError, CheckpointError: as `mezzotint_training.train`.
     """
     output = check_output(output, "a textual inversion", resume=resume)
-    if settings.caption is None:
+    if settings.caption is None and "missing_captions" not in settings.model_fields_set:
         settings = settings.replaced(caption=settings.default_caption)
     prepared = prepare(data, settings, pipe)
     assert isinstance(prepared.settings, TextualInversionSettings)
     with attached_word(pipe, prepared.settings) as word:
-        return train(word, prepared, output, resume=resume, quiet=quiet)
+        return train(word, prepared, output, resume=resume, quiet=quiet, on_step=on_step)
 
 
 def _first_vectors(pipe: Pipeline, settings: TextualInversionSettings) -> Tensor:

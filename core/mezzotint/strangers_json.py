@@ -1,4 +1,4 @@
-"""JSON that a stranger wrote: in a header, in its metadata, beside the weights."""
+"""JSON that a stranger wrote: in a header, beside weights, in a picture, in a data set."""
 
 from __future__ import annotations
 
@@ -15,4 +15,4 @@ def parse(text: str | bytes) -> Any:
     try:
         return json.loads(text)
     except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+        raise ValueError("lists or objects in it are nested too deeply to read") from None
