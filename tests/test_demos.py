@@ -35,6 +35,7 @@ from demos.style import pictures as style_pictures
 from demos.style.__main__ import run as run_style
 from demos.subject.__main__ import run as run_subject
 
+STYLES = ("flat", "noto")
 LABELS = ("fox", "crown", "soccer ball", *"abcdefghijk")
 
 
@@ -65,11 +66,16 @@ def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Demo:
     work, random = tmp_path / "work", np.random.default_rng(0)
     work.mkdir()
     drawn = [
-        Picture("flat", "MIT", f"{number:x}", f"{number:x}", label, (), "objects", False, "", "")
+        Picture(style, "MIT", f"{number:x}", f"{number:x}", label, (), "objects", False, "", "")
+        for style in STYLES
         for number, label in enumerate(LABELS)
     ]
+    monkeypatch.setattr(
+        "mezzotint_emoji.recipe.manifest.split_of",
+        lambda base, style: "train" if style == "flat" else "pair",
+    )
     save_manifest(drawn, work / "pictures.jsonl")
-    pixels = random.integers(0, 255, (len(LABELS), 64, 64, 4), dtype=np.uint8)
+    pixels = random.integers(0, 255, (len(drawn), 64, 64, 4), dtype=np.uint8)
     pixels[..., 3] = 255
     np.save(work / "pictures.npy", pixels)
     monkeypatch.setattr(Emoji, "judge", Counter())
@@ -111,6 +117,7 @@ def test_the_style_is_made_once_and_its_files_say_what_it_is(demo):
     said = json.loads(figures.read_text())
     assert said["figures"]["style, weight 1"]["count"] == 3
     assert said["figures"]["R@5 pictures, weight 1"]["count"] == 3
+    assert said["figures"]["R@5 names, new to the base"]["count"] == 3
     assert "| weight 1.5 |" in (demo.folder / "style.md").read_text()
     times = {path: path.stat().st_mtime_ns for path in (lora, *(demo.folder / "drawn").iterdir())}
     figures.unlink()
@@ -170,7 +177,7 @@ def test_the_edge_network_is_trained_on_outlines_and_measured_on_unseen_ones(dem
     before = fingerprint(demo.pipe)
     run_edges(demo)
     captions = [path.read_text() for path in (demo.folder / "pictures").glob("*.txt")]
-    assert len(captions) == len(halves["train"]) * (1 + edge_pictures.PLACED)
+    assert len(captions) == len(halves["train"]) * len(STYLES) * (1 + edge_pictures.PLACED)
     assert not any(label in caption for caption in captions for label in halves["pair"] if len(label) > 1)
     said = json.loads((demo.folder / "edges.json").read_text())
     assert said["figures"]["edge F1, moved, with control"]["count"] == demo.count
