@@ -122,6 +122,15 @@ def test_a_malformed_option_is_named_with_its_subset(option, said, read):
         read(option)
 
 
+@pytest.mark.parametrize("option", ["resolution = 64", "batch_size = 2", "enable_bucket = false"])
+def test_what_a_data_set_says_for_all_its_subsets_is_refused_in_one(option, read):
+    name = option.split(" = ")[0]
+    with pytest.raises(
+        DataError, match=rf"subset 1: {name} is the same in all subsets of a data set; write it"
+    ):
+        read(option)
+
+
 @pytest.mark.parametrize(
     ("tables", "said"),
     [

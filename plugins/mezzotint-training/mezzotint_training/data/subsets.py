@@ -70,9 +70,11 @@ def read_subsets(path: Path, captioning: Captioning | None = None) -> Subsets:
         read_options(dataset, where)
         items: list[Item] = []
         for place, subset in enumerate(subsets, 1):
+            within = f"{where}, subset {place}"
             # Apart first, so that an error names the table that it is in.
-            read_options(subset, f"{where}, subset {place}")
-            options = read_options({**general, **dataset, **subset}, f"{where}, subset {place}")
+            read_options(subset, within)
+            _refuse_of_data_sets(subset, within)
+            options = read_options({**general, **dataset, **subset}, within)
             items += _read_subset(path, options, captioning or Captioning())
         read.append((read_options({**general, **dataset}, where), items))
     settings = _shared_settings(path, [options for options, _ in read])
@@ -110,6 +112,14 @@ def _list_of_tables(value: Any, where: str, written: str) -> list[dict[str, Any]
     if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
         raise DataError(f"{where} is a list of tables, each written below {written}, not {value!r}")
     return value
+
+
+def _refuse_of_data_sets(subset: dict[str, Any], where: str) -> None:
+    for name in subset:
+        if name in _SETTINGS or name == "resolution":
+            raise DataError(
+                f"{where}: {name} is the same in all subsets of a data set; write it below [[datasets]]"
+            )
 
 
 def _shared_settings(path: Path, datasets: list[KohyaOptions]) -> dict[str, Any]:
