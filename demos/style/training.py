@@ -10,9 +10,8 @@ SETTINGS = training.SETTINGS.replaced(
     rank=16,
     # The last layers draw how; what is drawn where has been decided before them.
     only=(r"up_blocks\.1\.", "conv_out"),
-    learning_rate=8e-4,
+    learning_rate=5e-4,
     steps=450,
-    flip=True,
     batch_size=16,
     warmup_steps=40,
     ema=0.99,

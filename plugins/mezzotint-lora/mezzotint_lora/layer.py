@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -43,10 +44,15 @@ class Part:
         """What ΔW is multiplied by at the moment."""
         return self.weight * self.factor
 
-    @property
+    @cached_property
     def is_low_rank(self) -> bool:
         """Whether it is a product of two factors and nothing else, so that it can stand beside the weight."""
         return is_low_rank(self.delta)
+
+    @property
+    def is_beside(self) -> bool:
+        """Whether it stands beside the weight and not in it."""
+        return self.is_low_rank and not self.fuse
 
     def factors(self, weight: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """(r, in, …) and (out, r), the multiplier in the second, rounded once; made anew only where it changed."""
@@ -164,8 +170,7 @@ class AdaptedLayer:
     def _sorted(self) -> tuple[list[Part], list[Part]]:
         """Those beside the weight and those in it."""
         parts = sorted(self.parts, key=lambda part: (part.order, part.multiplier))
-        beside = [part for part in parts if part.is_low_rank and not part.fuse]
-        return beside, [part for part in parts if part not in beside]
+        return [part for part in parts if part.is_beside], [part for part in parts if not part.is_beside]
 
     def restore(self) -> None:
         """The module as it was found; nothing is computed."""
