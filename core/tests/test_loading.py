@@ -188,7 +188,14 @@ def test_bfloat16_is_used_when_asked_for_and_where_the_cpu_is_fast(model, monkey
 
 @pytest.mark.parametrize(
     "index",
-    ["{", "[]", '{"weight_map": {"a": "../../secret.safetensors"}}', '{"weight_map": {"a": "/etc/passwd"}}'],
+    [
+        "{",
+        "[]",
+        '{"weight_map": {"a": "../../secret.safetensors"}}',
+        '{"weight_map": {"a": "/etc/passwd"}}',
+        "[" * 100_000,
+    ],
+    ids=lambda text: text[:40],
 )
 def test_a_malformed_index_or_one_that_leaves_its_folder_is_refused(model, index):
     (model / UNET).unlink()
@@ -239,6 +246,14 @@ def test_json_that_is_nested_too_deeply_is_refused(model):
     (model / "model_index.json").write_text("[" * 100_000)
     with pytest.raises(ModelError, match="model_index.json is not valid JSON"):
         open_folder(model, torch.float32)
+
+
+def test_a_header_that_is_nested_too_deeply_is_refused(tmp_path):
+    header = b"[" * 100_000
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(ModelError, match="its header is not JSON .*nested too deeply"):
+        mezzotint.load(path)
 
 
 def test_a_plugins_part_of_a_model_is_not_opened_as_one(model):

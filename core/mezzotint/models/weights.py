@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError
+from ..strangers_json import parse
 
 MAX_HEADER = 100_000_000
 """Bytes; safetensors' own limit."""
@@ -57,7 +57,7 @@ def _places(folder: Path) -> Iterator[tuple[Path, Path]]:
 def _weight_map(index: Path) -> dict[str, str]:
     """Tensor name → file name beside the index; nothing outside its folder."""
     try:
-        files = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        files = parse(index.read_text(encoding="utf-8"))["weight_map"]
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{index} is not an index of safetensors files: {error!r}") from None
     if not isinstance(files, dict) or not all(
@@ -84,7 +84,7 @@ def read_header(path: Path) -> dict[str, Any]:
         if not 2 <= length <= min(MAX_HEADER, size - 8):
             raise ModelError(f"{path} is not a safetensors file or is cut short ({size} bytes)")
         try:
-            header = json.loads(stream.read(length))
+            header = parse(stream.read(length))
         except ValueError as error:
             raise ModelError(f"{path} is not a safetensors file: its header is not JSON ({error})") from None
     if not isinstance(header, dict):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mezzotint.errors import ModelError
 from mezzotint.models.weights import check_shapes, find_weights, variant_of
+from mezzotint.strangers_json import parse
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +27,7 @@ def open_pretrained(folder: Path, cls: Any, what: str, dtype: torch.dtype) -> An
     if not folder.is_dir():
         raise ModelError(f"{folder} is no folder; {what} is one with config.json and safetensors weights")
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = parse((folder / "config.json").read_text(encoding="utf-8"))
         kind = config["model_type"]
     except (OSError, ValueError, KeyError, TypeError):
         raise ModelError(

@@ -212,6 +212,12 @@ def test_a_missing_encoder_and_a_text_encoder_in_its_place_are_named(pipe, adapt
         our_latents(pipe, [IPAdapter(alone, picture(1), encoder=tiny_model / "text_encoder")])
 
 
+def test_an_encoder_whose_configuration_is_nested_too_deeply_is_refused(pipe, adapters, tmp_path):
+    (tmp_path / "config.json").write_text("[" * 100_000)
+    with pytest.raises(ModelError, match="config.json is missing or no model's; the image encoder is a"):
+        our_latents(pipe, [IPAdapter(adapters / "plain.safetensors", picture(1), encoder=tmp_path)])
+
+
 def test_pictures_are_checked_before_step_0(pipe, adapters, tmp_path):
     file = adapters / "plain.safetensors"
     (tmp_path / "text.png").write_text("no picture")

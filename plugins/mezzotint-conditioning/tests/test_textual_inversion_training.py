@@ -101,6 +101,12 @@ def test_pictures_without_a_caption_are_left_out_where_that_is_asked_for(pipe, p
         learn(pipe, pictures, tmp_path / "cat.safetensors", missing_captions="skip")
 
 
+def test_pictures_that_all_have_captions_need_no_other(pipe, pictures, tmp_path):
+    for number in range(2):
+        (pictures / f"{number}.txt").write_text("my <cat>")
+    assert learn(pipe, pictures, tmp_path / "cat.safetensors").finished
+
+
 def test_random_vectors_are_of_the_size_of_the_others(pipe):
     with attached_word(pipe, settings(vectors=40)) as word:
         ratio = (

@@ -154,8 +154,13 @@ def test_a_picture_without_a_map_is_named(trained_pipe, pictures, tmp_path):
     folder = pictures()
     with pytest.raises(DataError, match=r"0\.png has no control map; name a folder of maps"):
         train_controlnet(trained_pipe, folder, tmp_path / "a", settings(preprocess=None), quiet=True)
-    with pytest.raises(TrainingError, match="give one of them"):
+    with pytest.raises(TrainingError, match="maps has them; leave one of them out"):
         settings(maps=folder)
+
+
+def test_changes_take_the_place_of_what_says_the_same_otherwise():
+    assert settings(start="x").replaced(hint_channels=(8,)).start is None
+    assert settings(preprocess="canny").replaced(maps="y").preprocess is None
 
 
 def test_samples_take_the_control_picture_of_their_line(trained_pipe, pictures, tmp_path):

@@ -36,6 +36,11 @@ def refused(latents, extension, *parts):
         latents(extension)
 
 
+def test_a_configuration_that_is_nested_too_deeply_is_refused(tmp_path, picture, latents):
+    (tmp_path / "config.json").write_text("[" * 100_000)
+    refused(latents, ControlNet(tmp_path, picture), "config.json is not valid JSON: ", "nested too deeply")
+
+
 @pytest.mark.parametrize("prefix", ["control_model.", ""])
 def test_a_single_file_equals_the_folder(prefix, single_file, edges, picture, latents):
     assert torch.equal(latents(ControlNet(single_file(prefix), picture)), latents(ControlNet(edges, picture)))

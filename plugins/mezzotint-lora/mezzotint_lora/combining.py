@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from .adapter import Adapter, Delta, Target
 from .decomposing import Keep, Progress, decompose, decompose_factors, silent
-from .deltas import delta_weight, lora, rank_of, scale_of, shape_of
+from .deltas import delta_weight, highest_rank, lora, rank_of, scale_of, shape_of
 from .errors import LoRAError
 from .files import resolved
 from .names import Names
@@ -56,7 +56,7 @@ def merge(
 
 
 def resize(adapter: Adapter, keep: Keep, progress: Progress = silent) -> Adapter:
-    """The same LoRA with a lower rank: the nearest to it in each module.
+    """The same LoRA with a lower rank: the nearest to it in each module; ranks are never raised.
 
     LoHa and LoKr become LoRAs; full differences and norms stay as they are.
 
@@ -132,7 +132,8 @@ def _sum(target: Target, parts: Sequence[tuple[Delta, float]], keep: Keep | None
         change = sum(_change(target, delta).reshape(shape) * weight for delta, weight in parts)
         assert not isinstance(change, int)  # there is at least one part
         # A Hadamard or Kronecker product has a rank of its own; what is below rounding is no part of it.
-        return decompose(change, keep or Keep(None, "ratio", 1e7))
+        highest = sum(highest_rank(delta) for delta, _ in parts)
+        return decompose(change, keep or Keep(None, "ratio", 1e7), highest)
     factors = [pair for pair in pairs if pair is not None]
     down = torch.cat([down.reshape(-1, *shape[1:]) for down, _ in factors])
     up = torch.cat([up for _, up in factors], dim=1)
@@ -177,9 +178,9 @@ def _sum_of_differences(target: Target, parts: Sequence[tuple[Delta, float]]) ->
 
 def _cut(target: Target, delta: Delta, weight: float, keep: Keep) -> Delta:
     pair = _factors(target, delta, weight)
-    return (
-        decompose(_change(target, delta) * weight, keep) if pair is None else decompose_factors(*pair, keep)
-    )
+    if pair is not None:
+        return decompose_factors(*pair, keep)
+    return decompose(_change(target, delta) * weight, keep, highest_rank(delta))
 
 
 def _factors(target: Target, delta: Delta, weight: float) -> tuple[Tensor, Tensor] | None:
@@ -191,10 +192,11 @@ def _factors(target: Target, delta: Delta, weight: float) -> tuple[Tensor, Tenso
 
 
 def _change(target: Target, delta: Delta) -> Tensor:
+    """ΔW in float64, where what a product of float32 adds to its rank is far below what is kept."""
     from .deltas import PRODUCTS
 
     _refuse(target, delta)
-    change: Tensor = PRODUCTS[delta.kind].delta_weight(delta.map(lambda tensor: tensor.float()).tensors)
+    change: Tensor = PRODUCTS[delta.kind].delta_weight(delta.map(lambda tensor: tensor.double()).tensors)
     return change * scale_of(delta)
 
 

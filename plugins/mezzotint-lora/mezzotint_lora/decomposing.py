@@ -6,6 +6,7 @@ Frobenius norm or of their sum.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,9 +18,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+RULES = ("rank", "ratio", "fro", "cumulative")
+
+
 @dataclass(frozen=True)
 class Keep:
-    """Which singular values to keep: at most `rank`, and of these as many as the rule asks for."""
+    """Which singular values to keep: at most `rank`, and of these as many as the rule asks for.
+
+    What is rounding, by the measure of `torch.linalg.matrix_rank`, is never kept, so a rank is never raised.
+    """
 
     rank: int | None
     """`None` leaves it to the rule, among as many as there are: of a LoRA, its own rank."""
@@ -29,12 +36,16 @@ class Keep:
     """`ratio`: largest to smallest kept, above 1. `fro`, `cumulative`: the share kept, 0 to 1."""
 
     def __post_init__(self) -> None:
+        if self.rule not in RULES:
+            raise LoRAError(
+                f"there is no rule {self.rule!r} for singular values; there are {', '.join(RULES)}"
+            )
         if self.rank is None and self.rule == "rank":
             raise LoRAError("give a rank, or a rule that says how many singular values are kept")
         if self.rank is not None and self.rank < 1:
             raise LoRAError(f"the rank must be at least 1, not {self.rank}")
-        if self.rule == "ratio" and self.target <= 1:
-            raise LoRAError(f"the ratio of singular values must be above 1, not {self.target:g}")
+        if self.rule == "ratio" and not 1 < self.target < math.inf:
+            raise LoRAError(f"the ratio of singular values must be above 1 and finite, not {self.target:g}")
         if self.rule in ("fro", "cumulative") and not 0 < self.target <= 1:
             raise LoRAError(f"the share to keep must be above 0 and at most 1, not {self.target:g}")
 
@@ -57,12 +68,16 @@ class Keep:
         return max(1, min(wanted, highest))
 
 
-def decompose(change: Tensor, keep: Keep) -> Delta:
-    """The nearest LoRA to ΔW (out, in, …), with alpha equal to its rank."""
+def decompose(change: Tensor, keep: Keep, highest: int | None = None) -> Delta:
+    """The nearest LoRA to ΔW (out, in, …), with alpha equal to its rank.
+
+    Args:
+        highest: the rank that ΔW can have as it was made; default: that of any matrix of its size.
+    """
     import torch
 
     u, s, v = torch.linalg.svd(change.flatten(1).double(), full_matrices=False)
-    return _delta(u, s, v, keep, tuple(change.shape))
+    return _delta(u, s[:highest], v, keep, tuple(change.shape))
 
 
 def decompose_factors(down: Tensor, up: Tensor, keep: Keep) -> Delta:
@@ -80,7 +95,7 @@ def decompose_factors(down: Tensor, up: Tensor, keep: Keep) -> Delta:
 
 
 def _delta(u: Tensor, s: Tensor, v: Tensor, keep: Keep, shape: tuple[int, ...]) -> Delta:
-    rank = keep.count(s)
+    rank = keep.count(s[: max(1, _numerical_rank(s, max(u.shape[0], v.shape[1])))])
     root = s[:rank].sqrt()
     ones = [1] * (len(shape) - 2)
     tensors = {
@@ -88,6 +103,13 @@ def _delta(u: Tensor, s: Tensor, v: Tensor, keep: Keep, shape: tuple[int, ...]) 
         "up": (u[:, :rank] * root).float().reshape(shape[0], rank, *ones).contiguous(),
     }
     return Delta("lora", tensors, float(rank))
+
+
+def _numerical_rank(s: Tensor, longest: int) -> int:
+    """How many singular values are more than rounding of a matrix whose longer side is this."""
+    import torch
+
+    return int((s > s[0] * longest * torch.finfo(s.dtype).eps).sum())
 
 
 Progress = Callable[[int, int], None]

@@ -8,6 +8,7 @@ write_adapter("style-diffusers.safetensors", adapter, format="diffusers")
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from .families import BY_NAME, FAMILIES, guess_family, names_of
 from .formats import detect, diffusers, kohya, peft
 from .hashes import with_hashes, without_hashes
 from .names import Names
+from .printable import printable
 from .safetensors_file import read_tensors, write_tensors
 
 Format = Literal["kohya", "diffusers", "peft"]
@@ -133,7 +135,7 @@ def resolved(adapter: Adapter, names: Mapping[str, Names] | None = None) -> Adap
         if known is None or module is None:
             raise LoRAError(
                 f"there is no module {target.module} in the {target.component}; name the model that this LoRA is "
-                "for (--model FOLDER)"
+                f"for ({_model_option(adapter)})"
             )
         deltas[Target(target.component, known.in_files[module])] = delta
     return replace(adapter, deltas=deltas)
@@ -151,8 +153,17 @@ def _known_names(adapter: Adapter) -> dict[str, Names]:
             return names
     said = f"it is for {guess.title}" if guess else "it is for no family that is known here"
     raise LoRAError(
-        f"the module names of this kohya file cannot be told apart: {said}; name the model (--model FOLDER)"
+        f"the module names of this kohya file cannot be told apart: {said}; name the model "
+        f"({_model_option(adapter)})"
     )
+
+
+def _model_option(adapter: Adapter) -> str:
+    """`--model` with the name that the header has, in one word as a shell takes it."""
+    name = printable(adapter.metadata.get("ss_sd_model_name", "")).strip()
+    if not name or name == "None" or len(name) > 80:
+        return "--model FOLDER"
+    return f"--model {shlex.quote(name)}, as its header says, or --model FOLDER"
 
 
 def _is_underscored(module: str) -> bool:

@@ -27,6 +27,10 @@ _TAG = re.compile(r"<(?:lora|lyco):([^<>]*)>", re.IGNORECASE)
 _WITH_BLANKS = re.compile(r"[ \t]*<(?:lora|lyco):[^<>]*>", re.IGNORECASE)
 
 
+TRAINING = ".not-for-training"
+"""The file that marks a training's folder (`mezzotint_training.outputs.NOT_FOR_TRAINING`), below which checkpoints lie."""
+
+
 @dataclass(frozen=True)
 class Tag:
     """A LoRA that a prompt names."""
@@ -42,7 +46,8 @@ class LoRATags(Extension, name="lora-tags"):
     reads = (LORA_TAG,)
 
     folder: Path = Field(
-        description="where the LoRAs are; `name` is a file there without its suffix, or a peft folder"
+        description="where the LoRAs are; `name` is a file there without its suffix, or a peft folder; of several, the one "
+        "at the top"
     )
     fuse: bool = Field(False, description="as for lora: add them into the weights for the time of the run")
     strict: bool = Field(True, description="as for lora: an error where a key of a file does not fit")
@@ -119,21 +124,44 @@ def list_folder(folder: Path) -> dict[str, list[Path]]:
 def find(name: str, known: dict[str, list[Path]], folder: Path) -> Path:
     """The LoRA of that name, or of that path below the folder.
 
+    A name is first of all that of a LoRA at the top. Checkpoints of trainings are found by their paths alone: each
+    is called as the LoRA that its training makes.
+
     Raises:
         UnknownNameError: there is none.
-        LoRAError: there are several.
+        LoRAError: there are several, or checkpoints alone.
     """
-    paths = known.get(name) or [
-        path
-        for found in known.values()
-        for path in found
-        if path.relative_to(folder).with_suffix("").as_posix() == name.removesuffix(".safetensors")
-    ]
+    by_name = {
+        each: [path for path in paths if not _is_of_training(path, folder)] for each, paths in known.items()
+    }
+    found = by_name.get(name, [])
+    paths = [path for path in found if path.parent == folder] or found or _at(name, known, folder)
+    if not paths and name in known:
+        raise LoRAError(
+            f"{name!r} is a checkpoint of a training; write its path below {folder}, such as "
+            f"{_spelt(known[name][-1], folder)}"
+        )
     if not paths:
-        raise unknown_name("LoRA", name, known, f"({folder})")
+        raise unknown_name("LoRA", name, filter(by_name.get, by_name), f"({folder})")
     if len(paths) > 1:
         raise LoRAError(f"{name!r} could be {_listed(paths)}; write its path below {folder}")
     return paths[0]
+
+
+def _at(name: str, known: dict[str, list[Path]], folder: Path) -> list[Path]:
+    """What lies at this path, which may be without its suffix."""
+    paths = [path for found in known.values() for path in found]
+    return [path for path in paths if path.relative_to(folder).as_posix() == name] or [
+        path for path in paths if _spelt(path, folder) == name
+    ]
+
+
+def _spelt(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix().removesuffix(".safetensors")
+
+
+def _is_of_training(path: Path, folder: Path) -> bool:
+    return any((folder / each / TRAINING).exists() for each in path.relative_to(folder).parents[:-1])
 
 
 def _tag(whole: str, inside: str) -> Tag:

@@ -236,7 +236,7 @@ def test_merge_into_a_model_then_extract_from_it(pipe, file, lows, model, tmp_pa
     assert (predict(other.unet) - expected).abs().max() < 1e-5
     assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
     out = tmp_path / "again.safetensors"
-    call("extract", model, merged, out, "--rank", 4)
+    call("extract", model, merged, "-o", out, "--rank", 4)
     with pipe.using(LoRA(out)):
         assert (predict(pipe.unet) - expected).abs().max() < 1e-4
 
@@ -259,6 +259,8 @@ def test_a_dora_cannot_be_merged_without_a_model(names):
         (["--rank", 4, "--fro", 0.9, "--ratio", 5], "--ratio and --fro cannot be used together"),
         (["--rank", 4, "--fro", 1.5], "share to keep must be above 0 and at most 1"),
         (["--rank", 4, "--ratio", 0.5], "must be above 1"),
+        (["--ratio", "nan"], "must be above 1 and finite, not nan"),
+        (["--ratio", "inf"], "must be above 1 and finite, not inf"),
         ([], "say how far: --rank N, or --ratio, --fro or --cumulative X"),
     ],
 )
@@ -284,6 +286,74 @@ def test_a_rule_decides_without_a_rank_within_that_of_the_file(rule, rank, tmp_p
     call("resize", tmp_path / "a.safetensors", tmp_path / "b.safetensors", *rule, "--to", "kohya")
     (delta,) = read_adapter(tmp_path / "b.safetensors").deltas.values()
     assert len(delta.tensors["down"]) == rank
+
+
+def test_a_rule_for_singular_values_that_is_not_there_is_a_sentence():
+    with pytest.raises(
+        MezzotintError, match="there is no rule 'bogus' for singular values; there are rank, ratio"
+    ):
+        Keep(None, "bogus", 1.0)
+
+
+@pytest.mark.parametrize("keep", [Keep(None, "ratio", 1e30), Keep(64)])
+@pytest.mark.parametrize(
+    ("kind", "shapes", "rank"),
+    [
+        ("loha", {"w1_a": (64, 2), "w1_b": (2, 96), "w2_a": (64, 3), "w2_b": (3, 96)}, 6),
+        ("lokr", {"w1": (4, 6), "w2_a": (16, 2), "w2_b": (2, 16)}, 8),
+        ("lokr", {"w1_a": (4, 1), "w1_b": (1, 6), "w2": (16, 4, 2, 2)}, 16),
+        ("lora", {"down": (4, 96), "up": (64, 4)}, 4),
+    ],
+)
+def test_no_rounding_is_kept_as_rank(kind, shapes, rank, keep):
+    generator = torch.Generator().manual_seed(0)
+    tensors = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+    (delta,) = resize(Adapter({Target("unet", LINEAR): Delta(kind, tensors)}), keep).deltas.values()
+    assert len(delta.tensors["down"]) == rank
+
+
+def test_a_rank_that_is_not_full_is_not_filled_with_rounding():
+    down, up = torch.ones(4, 32), torch.ones(16, 4)
+    adapter = Adapter({Target("unet", LINEAR): Delta("lora", {"down": down, "up": up})})
+    (delta,) = resize(adapter, Keep(4)).deltas.values()
+    assert len(delta.tensors["down"]) == 1
+    assert torch.allclose(delta.tensors["up"] @ delta.tensors["down"], up @ down)
+
+
+@pytest.mark.parametrize("name", ["convert", "resize"])
+def test_the_output_may_be_an_option(name, file, tmp_path):
+    more = ["--rank", 2] if name == "resize" else []
+    call(name, file, "-o", tmp_path / "b.safetensors", *more)
+    call(name, file, tmp_path / "c.safetensors", *more)
+    assert (tmp_path / "b.safetensors").read_bytes() == (tmp_path / "c.safetensors").read_bytes()
+    for output, sentence in (
+        ([], "give OUTPUT, at the end or with -o"),
+        (
+            [tmp_path / "d.safetensors", "-o", tmp_path / "e.safetensors"],
+            "OUTPUT is given twice; give it once",
+        ),
+    ):
+        result = CliRunner().invoke(SPECS[f"lora {name}"].load(), list(map(str, [file, *output, *more])))
+        assert (result.exit_code, sentence in result.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("said", "option"),
+    [
+        ("emoji", "--model emoji, as its header says, or --model FOLDER"),
+        ("a b.safetensors", "--model 'a b.safetensors', as its header says, or --model FOLDER"),
+        ("", "--model FOLDER"),
+        ("\x1b" * 3, "--model FOLDER"),
+    ],
+)
+def test_the_model_that_a_header_names_is_suggested(said, option, pipe, tmp_path):
+    lows = random_lows(pipe.unet, [LINEAR], [1.0])
+    file = write_kohya(tmp_path / "a.safetensors", lows, metadata={"ss_sd_model_name": said})
+    tensors = {key.replace("lora_unet_", "lora_unet_odd_"): value for key, value in load_file(file).items()}
+    save_file(tensors, file, metadata={"ss_sd_model_name": said})
+    for command, args in (("merge", ["-o"]), ("convert", ["--to", "diffusers"])):
+        with pytest.raises(MezzotintError, match=re.escape(f"name the model ({option})") + "$"):
+            call(command, file, *args, tmp_path / "b.safetensors")
 
 
 def test_nothing_is_written_that_could_not_be_read(file, model, tmp_path):

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from lora_oracle import LINEAR, random_lows, unchanged, write_kohya, write_peft
 from mezzotint import MezzotintError
 from mezzotint_lora import LoRA, LoRATags
-from mezzotint_lora.tags import Tag, parse
+from mezzotint_lora.tags import Tag, find, list_folder, parse
+from mezzotint_training.outputs import NOT_FOR_TRAINING
 
 RUN = {"steps": 2, "seed": 1}
 
@@ -108,10 +109,33 @@ def test_a_tag_in_the_negative_prompt_is_a_sentence(pipe, loras):
 
 
 def test_two_files_of_one_name_need_a_path(pipe, loras):
-    (loras / "styles" / "line.safetensors").write_bytes((loras / "line.safetensors").read_bytes())
+    (loras / "more").mkdir()
+    for folder in ("styles", "more"):
+        (loras / folder / "wave.safetensors").write_bytes((loras / "line.safetensors").read_bytes())
     with pytest.raises(MezzotintError, match="could be .* or .*; write its path below"):
-        pipe("a <lora:line>", use=LoRATags(loras), **RUN)
-    assert pipe("a <lora:styles/line>", use=LoRATags(loras), **RUN).images
+        pipe("a <lora:wave>", use=LoRATags(loras), **RUN)
+    assert pipe("a <lora:styles/wave>", use=LoRATags(loras), **RUN).images
+
+
+def test_a_file_at_the_top_comes_before_one_of_its_name_further_down(loras):
+    (loras / "styles" / "line.safetensors").write_bytes(b"")
+    known = list_folder(loras)
+    assert find("line", known, loras) == loras / "line.safetensors"
+    assert find("styles/line", known, loras) == loras / "styles" / "line.safetensors"
+
+
+def test_checkpoints_of_a_training_have_no_name_but_their_path(loras):
+    checkpoint = loras / "styles" / "ink-training" / "checkpoints" / "step-000004" / "ink.safetensors"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.write_bytes(b"")
+    (loras / "styles" / "ink-training" / NOT_FOR_TRAINING).touch()
+    known = list_folder(loras)
+    assert find("ink", known, loras) == loras / "styles" / "ink.safetensors"
+    path = "styles/ink-training/checkpoints/step-000004/ink"
+    assert find(path, known, loras) == checkpoint
+    (loras / "styles" / "ink.safetensors").unlink()
+    with pytest.raises(MezzotintError, match=f"'ink' is a checkpoint of a training; .*, such as {path}$"):
+        find("ink", list_folder(loras), loras)
 
 
 def test_a_folder_that_is_not_there_is_a_sentence(pipe, tmp_path):

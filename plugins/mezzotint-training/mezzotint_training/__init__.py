@@ -48,12 +48,14 @@ _WHERE = {
     "narrowed": "narrowing",
     "prepare": "preparing",
     "read_folder": "data.folder",
+    "recomputed": "attention",
     "train": "training",
 }
 
 __all__ = ["__version__", *sorted(_WHERE)]
 
 if TYPE_CHECKING:
+    from .attention import recomputed as recomputed
     from .batches import Batch as Batch
     from .batches import Batches as Batches
     from .checkpoints import Checkpoints as Checkpoints

@@ -127,7 +127,7 @@ def read_state(
         CheckpointError: a file is missing or damaged.
     """
     try:
-        state = json.loads((folder / STATE).read_text())
+        state = dict(json.loads((folder / STATE).read_text()))
         weights = load_file(folder / WEIGHTS)
         average = load_file(folder / AVERAGE) if (folder / AVERAGE).exists() else None
         optimizer = torch.load(folder / OPTIMIZER, weights_only=True, map_location="cpu")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from pkgutil import resolve_name
@@ -14,7 +14,7 @@ import click
 from mezzotint.cli.model_options import given, options_of
 
 from .errors import TrainingError
-from .names_elsewhere import names_elsewhere
+from .names_elsewhere import answer, names_elsewhere
 from .outputs import FILE, check_output
 from .settings import TrainingSettings
 
@@ -105,15 +105,21 @@ class _TrainingCommand(click.Command):
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
-            own = [parameter.name for parameter in self.params if parameter.name]
-            meant = names_elsewhere(own).get(error.option_name.lstrip("-").replace("-", "_"))
-            if meant is None:
+            name = error.option_name.lstrip("-").replace("-", "_")
+            hint = _hint(name, [parameter.name for parameter in self.params if parameter.name])
+            if hint is None:
                 raise
-            name, _, value = meant.partition("=")
-            flag = f"--{name.replace('_', '-')} {value}".rstrip()
-            raise click.NoSuchOption(
-                error.option_name, f"{error.message} Did you mean {flag}?", ctx=ctx
-            ) from None
+            raise click.NoSuchOption(error.option_name, f"{error.message} {hint}", ctx=ctx) from None
+
+
+def _hint(name: str, options: Sequence[str]) -> str | None:
+    """What to write in place of another trainer's option."""
+    meant = names_elsewhere(options).get(name)
+    if meant is None:
+        said = answer(name, None, options)
+        return said and f"{said[0].upper()}{said[1:]}."
+    name, _, value = meant.partition("=")
+    return f"Did you mean --{name.replace('_', '-')} {value}".rstrip() + "?"
 
 
 def read_settings(model: type[Settings], config: Path | None, values: Mapping[str, Any]) -> Settings:
@@ -128,6 +134,8 @@ def read_settings(model: type[Settings], config: Path | None, values: Mapping[st
             said = tomllib.loads(config.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise TrainingError(f"{config} is not TOML: {error}") from None
+        except RecursionError:
+            raise TrainingError(f"{config}: lists or tables in it are nested too deeply to read") from None
         said = {name.replace("-", "_"): value for name, value in said.items()}
     return model.combined(said, given(model, values))
 

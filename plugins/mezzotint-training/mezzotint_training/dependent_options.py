@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError, create_model
 
 if TYPE_CHECKING:
     from .settings import TrainingSettings
-
-_INSTEAD = {"steps": "epochs", "epochs": "steps"}
-"""How long is said by one of them."""
 
 
 @dataclass(frozen=True)
@@ -20,42 +18,54 @@ class Needs:
     """What options need to do anything."""
 
     options: tuple[str, ...]
-    other: str
-    """The option that decides."""
+    others: tuple[str, ...]
+    """The options that decide; one of them is enough."""
     values: tuple[object, ...] = ()
-    """Of the other; without any, it has to be set to something that is neither 0 nor false."""
+    """Of the others; without any, one has to be set to something that is neither 0 nor false."""
+    or_pictures: bool = False
+    """Whether pictures may bring what is needed, as a subset of kohya's TOML does; then `prepare` checks it."""
 
-    def is_met(self, value: object) -> bool:
-        """Whether the options do something where the other has this value."""
-        return value in self.values if self.values else bool(value)
+    def is_met(self, value_of: Callable[[str], object]) -> bool:
+        """Whether the options do something where the others have these values."""
+        values = map(value_of, self.others)
+        return any(value in self.values if self.values else bool(value) for value in values)
 
-    def refusal(self, option: str, value: object) -> str:
-        """Why an option does nothing where the other has this value, as a sentence."""
+    def refusal(self, option: str, value_of: Callable[[str], object]) -> str:
+        """Why an option does nothing where the others have these values, as a sentence."""
         if self.values:
-            return f"{option} goes with {self.other}={' or '.join(map(str, self.values))}, not {value}"
-        return f"{option} does nothing without {self.other}; set {self.other} too, or leave {option} out"
+            (other,) = self.others
+            return f"{option} goes with {other}={' or '.join(map(str, self.values))}, not {value_of(other)}"
+        what = self.others[0] if len(self.others) == 1 else "one of them"
+        return (
+            f"{option} does nothing without {' or '.join(self.others)}; set {what} too, or leave {option} out"
+        )
 
 
 def asked_for(settings: TrainingSettings) -> set[str]:
-    """Names of what is set, and not to nothing: `None`, 0 or false."""
-    return {name for name in settings.model_fields_set if getattr(settings, name)}
+    """Names of what is set to something else than its default, which asks for nothing."""
+    fields = type(settings).model_fields
+    return {
+        name
+        for name in settings.model_fields_set
+        if getattr(settings, name) != fields[name].get_default(call_default_factory=True)
+    }
 
 
 def check_dependent(settings: TrainingSettings) -> None:
-    """Refuse what is set and does nothing.
+    """Refuse what is set and does nothing, except what pictures may give something to do.
 
     Raises:
         ValueError: an option lacks what it needs, or two stand in place of one another.
     """
     asked = asked_for(settings)
-    for name, other in _INSTEAD.items():
-        if {name, other} <= asked:
-            raise ValueError(f"{name} and {other} both say how long to train; leave one of them out")
+    for first, second, sentence in settings.alternatives:
+        if {first, second} <= asked:
+            raise ValueError(f"{sentence}; leave one of them out")
+    value_of = partial(getattr, settings)
     for need in settings.needs:
-        value = getattr(settings, need.other)
         for option in need.options:
-            if option in asked and not need.is_met(value):
-                raise ValueError(need.refusal(option, value))
+            if option in asked and not need.or_pictures and not need.is_met(value_of):
+                raise ValueError(need.refusal(option, value_of))
 
 
 def laid_over(
@@ -63,22 +73,42 @@ def laid_over(
 ) -> dict[str, Any]:
     """Options from two places, of which those above count.
 
-    What is below goes where it has nothing left to do: `validate_every` where `validation` is set to 0 above, `steps` where
-    there are `epochs` above.
+    What is below goes where what is above leaves it nothing to do: `validate_every` where `validation` is set to 0 above,
+    `steps` where there are `epochs` above.
     """
-    replaced = {_INSTEAD[name] for name, value in above.items() if name in _INSTEAD and value is not None}
     idle = {
-        option
-        for need in model.needs
-        if need.other in above and not need.is_met(_as_read(model, need.other, above[need.other]))
-        for option in need.options
+        other
+        for first, second, _ in model.alternatives
+        for name, other in ((first, second), (second, first))
+        if above.get(name) is not None
     }
-    return {**{name: value for name, value in below.items() if name not in replaced | idle}, **above}
+    before = partial(_as_read, model, below)
+    after = partial(_as_read, model, {**below, **above})
+    for need in model.needs:
+        decided = any(other in above for other in need.others) and not need.is_met(after)
+        if decided and (not need.or_pictures or need.is_met(before)):
+            idle.update(need.options)
+    return {**{name: value for name, value in below.items() if name not in idle}, **above}
 
 
-def _as_read(model: type[TrainingSettings], name: str, value: object) -> object:
-    """The value as the model reads it, `"0"` as 0; what it does not take stays, and the model will say so."""
+def check_values(model: type[TrainingSettings], values: Mapping[str, Any]) -> None:
+    """Check values each by itself, of options that the model has.
+
+    Raises:
+        ValidationError: one is of the wrong type or out of bounds.
+    """
+    fields: dict[str, Any] = {
+        name: (model.model_fields[name].annotation, model.model_fields[name]) for name in values
+    }
+    apart: type[BaseModel] = create_model(model.__name__, **fields)
+    apart(**values)
+
+
+def _as_read(model: type[TrainingSettings], values: Mapping[str, Any], name: str) -> object:
+    """A value as the model reads it, `"0"` as 0, or its default; what it does not take stays, and the model will say so."""
+    field = model.model_fields[name]
+    value = values.get(name, field.get_default(call_default_factory=True))
     try:
-        return TypeAdapter(model.model_fields[name].annotation).validate_python(value)
+        return TypeAdapter(field.annotation).validate_python(value)
     except ValidationError:
         return value

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+logger = logging.getLogger("mezzotint")
 
 
 @contextmanager
@@ -24,6 +27,7 @@ def stopping() -> Iterator[threading.Event]:
 
     def asked(number: int, frame: Any) -> None:
         stop.set()
+        logger.info("stops after this step, which is saved; a second time stops at once")
         for each, handler in before.items():
             signal.signal(each, handler)
 

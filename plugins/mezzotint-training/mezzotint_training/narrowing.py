@@ -8,6 +8,10 @@ from torch import Tensor
 from .errors import TrainingError
 
 
+class TooLarge(TrainingError):
+    """A weight does not fit the type of number that it is to be saved in."""
+
+
 def narrowed(tensor: Tensor, dtype: torch.dtype, name: str, instead: str) -> Tensor:
     """The tensor in a type of `save_dtype`.
 
@@ -16,12 +20,12 @@ def narrowed(tensor: Tensor, dtype: torch.dtype, name: str, instead: str) -> Ten
         instead: types to choose in place of this one.
 
     Raises:
-        TrainingError: a finite number in it is more than the type holds.
+        TooLarge: a finite number in it is more than the type holds.
     """
     cast = tensor.to(dtype)
     if cast.isfinite().all() or not tensor.isfinite().all():
         return cast
-    raise TrainingError(
+    raise TooLarge(
         f"{name} has a weight of {tensor.abs().max():.3g}, and {str(dtype).removeprefix('torch.')} ends at "
         f"{torch.finfo(dtype).max:.5g}; save it with save_dtype={instead}"
     )

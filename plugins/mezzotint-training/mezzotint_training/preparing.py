@@ -12,6 +12,7 @@ from mezzotint import Pipeline
 from .data.buckets import Buckets
 from .data.dataset import Dataset
 from .data.folder import read_folder
+from .data.images import may_be_transparent
 from .data.item import Captioning, Item
 from .data.reading import hold_out, with_captions, with_sizes
 from .data.subsets import Subsets, read_subsets
@@ -60,14 +61,13 @@ def prepare(data: Path | str | Sequence[Item], settings: TrainingSettings, pipe:
         settings = settings.over(_effective(subsets.settings, settings))
     else:
         items = [replace(item, captioning=_filled(item.captioning, captioning)) for item in data]
-    items = with_captions(
-        [_with_settings(item, settings) for item in items], settings.missing_captions, settings.caption
-    )
     if settings.prior_data is not None:
         template = Item(settings.prior_data, captioning=captioning, is_prior=True)
-        prior = [_with_settings(item, settings) for item in read_folder(settings.prior_data, template)]
-        items += with_captions(prior, settings.missing_captions, settings.prior_caption)
-    _check_effect(settings, items)
+        items = [*items, *read_folder(settings.prior_data, template)]
+    found = [_with_settings(item, settings) for item in items]
+    items = with_captions(
+        found, settings.missing_captions, settings.caption_of_others, settings.prior_caption
+    )
     for item in items:
         for caption in item.captions:
             check_characters(caption, str(item.path))
@@ -77,12 +77,15 @@ def prepare(data: Path | str | Sequence[Item], settings: TrainingSettings, pipe:
         raise DataError(
             f"{data}: every picture is of the class (is_reg); one at least has to show the subject"
         )
+    _check_effect(settings, found, items)
     if settings.cache != "off" and any(item.random_crop for item in items):
         raise TrainingError(
             f"{data} asks for random_crop, which needs cache=off, as every cut has other latents"
         )
     # Without a cache, a damaged file would be met in the middle of the training.
     items = with_sizes(items, settings.bad_images, decode=settings.cache == "off")
+    if "alpha_masks" in asked_for(settings) and not any(may_be_transparent(item) for item in items):
+        raise TrainingError("alpha_masks does nothing, as no picture has transparency; leave alpha_masks out")
     buckets = buckets_of(settings, pipe)
     for resolution in sorted({item.resolution for item in items if item.resolution}):
         _check_sizes(replace(buckets, resolution=resolution), pipe)
@@ -148,28 +151,50 @@ def _effective(said: Mapping[str, Any], settings: TrainingSettings) -> dict[str,
     return laid_over(said, {"buckets": False}, type(settings))
 
 
-def _check_effect(settings: TrainingSettings, items: Sequence[Item]) -> None:
+def _check_effect(settings: TrainingSettings, found: Sequence[Item], items: Sequence[Item]) -> None:
     """Refuse options that are set and change nothing about these pictures, whose subsets may have told what they need.
+
+    Args:
+        found: every picture, with the captions that it came with.
+        items: those that are not skipped.
 
     Raises:
         TrainingError: which, and what it needs.
     """
     asked = asked_for(settings)
-    varied = {"shuffle_captions", "tag_dropout"} & asked or any(
-        item.captioning.shuffle or item.captioning.tag_dropout for item in items
+    varied = (
+        settings.shuffle_captions
+        or settings.tag_dropout
+        or any(item.captioning.shuffle or item.captioning.tag_dropout for item in items)
     )
     if "keep_tokens" in asked and not varied:
         raise TrainingError(
             "keep_tokens does nothing without shuffle_captions or tag_dropout; set one of them too, or leave keep_tokens out"
         )
-    if "prior_weight" in asked and not any(item.is_prior for item in items):
-        raise TrainingError(
-            "prior_weight does nothing without pictures of the class; name their folder (prior_data), or leave prior_weight out"
-        )
+    for option in ("prior_data", "prior_caption", "prior_weight"):
+        if option in asked and not any(item.is_prior for item in items):
+            why = (
+                ", as every picture of the class is skipped, having no caption; give one for all with prior_caption"
+                if any(item.is_prior for item in found)
+                else " without pictures of the class; name their folder (prior_data)"
+            )
+            raise TrainingError(f"{option} does nothing{why}, or leave {option} out")
+    subject = "picture of the subject" if any(item.is_prior for item in found) else "picture"
+    for option, is_prior, which in (
+        ("caption", False, subject),
+        ("prior_caption", True, "picture of the class"),
+    ):
+        if option in asked and all(item.captions for item in found if item.is_prior == is_prior):
+            raise TrainingError(
+                f"{option} does nothing, as every {which} has a caption of its own; leave {option} out"
+            )
     if "masks" in asked and not any(item.mask for item in items):
-        raise TrainingError(
-            "masks does nothing, as no picture has one; put NAME.mask.png beside NAME.jpg, or leave masks out"
+        why = (
+            "every picture with a mask is skipped, having no caption; write one beside it"
+            if any(item.mask for item in found)
+            else "no picture has one; put NAME.mask.png beside NAME.jpg"
         )
+        raise TrainingError(f"masks does nothing, as {why}, or leave masks out")
 
 
 def _captioning(settings: TrainingSettings) -> Captioning:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from statistics import median
 from typing import Protocol
 
 
@@ -20,19 +23,22 @@ class Progress(Protocol):
 
 
 class Pace:
-    """Pictures a second and time left, over the last steps."""
+    """Pictures a second and time left, by the median of the last steps: one that compiles or saves says nothing of others."""
 
     def __init__(self, first: int, last: int, pictures: int) -> None:
         self.last = last
         self.pictures = pictures
-        self._times = [(first, time.perf_counter())]
+        self._seconds: deque[float] = deque(maxlen=50)
+        self._before = first, time.perf_counter()
 
     def at(self, step: int) -> tuple[float, float]:
         """(pictures a second, seconds left)."""
-        self._times = [*self._times[-49:], (step, time.perf_counter())]
-        (before, began), (now, ended) = self._times[0], self._times[-1]
-        steps_a_second = (now - before) / max(ended - began, 1e-9)
-        return steps_a_second * self.pictures, (self.last - step) / max(steps_a_second, 1e-9)
+        before, began = self._before
+        self._before = step, time.perf_counter()
+        if step > before:
+            self._seconds.append((self._before[1] - began) / (step - before))
+        seconds = max(median(self._seconds), 1e-9) if self._seconds else math.inf
+        return self.pictures / seconds, (self.last - step) * seconds if step < self.last else 0.0
 
 
 class Silent:

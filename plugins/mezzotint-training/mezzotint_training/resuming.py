@@ -18,6 +18,7 @@ MAY_CHANGE = frozenset(
         "sample_prompts",
         "sample_every",
         "save_dtype",
+        "gradient_checkpointing",
         "tensorboard",
         "cache",
         "cache_folder",
@@ -27,8 +28,13 @@ MAY_CHANGE = frozenset(
 _FACTS = {"model": "model", "data": "pictures or captions", "processes": "number of processes"}
 
 
-def check_same(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+def check_same(
+    folder: Path, before: Mapping[str, Any], now: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> None:
     """Compare what a checkpoint says of its training with the one that asks for it.
+
+    Args:
+        defaults: of the settings; they hold for those that there were not yet when the checkpoint was written.
 
     Raises:
         CheckpointError: model, data, processes or a setting differ; which is said.
@@ -38,7 +44,7 @@ def check_same(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) 
             detail = f": {before.get(fact)} then, {now[fact]} now" if fact == "processes" else ""
             raise CheckpointError(f"{folder}: the {name} changed{detail}; a resumed training needs the same")
     for name, value in now["settings"].items():
-        was = before["settings"].get(name)
+        was = before["settings"].get(name, defaults.get(name))
         if name not in MAY_CHANGE and was != value:
             raise CheckpointError(
                 f"{folder} was trained with {name}={was}, not {value}; resume with the same settings"

@@ -11,9 +11,9 @@ from mezzotint.errors import option_errors
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from .data.policies import BadImage, MissingCaption
-from .dependent_options import Needs, check_dependent, laid_over
+from .dependent_options import Needs, check_dependent, check_values, laid_over
 from .errors import TrainingError
-from .names_elsewhere import names_elsewhere
+from .names_elsewhere import answer, names_elsewhere
 
 Size = tuple[Annotated[int, Field(ge=8)], Annotated[int, Field(ge=8)]]
 Decay = Annotated[float, Field(ge=0, lt=1)]
@@ -24,13 +24,18 @@ class TrainingSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     needs: ClassVar[tuple[Needs, ...]] = (
-        Needs(("bucket_min", "bucket_max", "bucket_step", "bucket_no_upscale"), "buckets"),
-        Needs(("cache_folder",), "cache", ("disk",)),
-        Needs(("prior_caption",), "prior_data"),
-        Needs(("validate_every",), "validation"),
-        Needs(("sample_every",), "sample_prompts"),
+        Needs(("bucket_min", "bucket_max", "bucket_step", "bucket_no_upscale"), ("buckets",)),
+        Needs(("keep_tokens",), ("shuffle_captions", "tag_dropout"), or_pictures=True),
+        Needs(("cache_folder",), ("cache",), ("disk",)),
+        Needs(("prior_caption", "prior_weight"), ("prior_data",), or_pictures=True),
+        Needs(("validate_every",), ("validation",)),
+        Needs(("sample_every",), ("sample_prompts",)),
     )
     """Options that do nothing alone; a subclass adds its own."""
+    alternatives: ClassVar[tuple[tuple[str, str, str], ...]] = (
+        ("steps", "epochs", "steps and epochs both say how long to train"),
+    )
+    """Options in place of one another, and what is said where both are set; a subclass adds its own."""
 
     # How long and how much at once.
     steps: int = Field(1000, ge=1, description="Steps of the optimizer.")
@@ -144,10 +149,7 @@ class TrainingSettings(BaseModel):
         try:
             super().__init__(**options)
         except ValidationError as error:
-            fields = type(self).model_fields
-            raise TrainingError(
-                option_errors("training", fields, error, elsewhere=names_elsewhere(fields))
-            ) from None
+            raise self._refusal(error, options) from None
 
     @field_validator("resolution", mode="before")
     @classmethod
@@ -158,6 +160,13 @@ class TrainingSettings(BaseModel):
             value = [int(side) if side.isdecimal() else side for side in sides]
             value = value * 2 if len(value) == 1 else value
         return (value, value) if isinstance(value, int) else value
+
+    @field_validator("background", mode="before")
+    @classmethod
+    def _colour(cls, value: Any) -> Any:
+        if not isinstance(value, list | tuple) or len(value) != 3:
+            raise ValueError(f"three numbers R,G,B from 0 to 255, such as 255,255,255, not {value!r}")
+        return value
 
     @model_validator(mode="after")
     def _fit_together(self) -> TrainingSettings:
@@ -184,6 +193,17 @@ class TrainingSettings(BaseModel):
         """The learning rate, with the optimizer's default."""
         return self.learning_rate or (1.0 if self.optimizer == "prodigy" else 1e-4)
 
+    @property
+    def default_caption(self) -> str | None:
+        """For pictures without one where nothing is set about them; here there is none."""
+        return None
+
+    @property
+    def caption_of_others(self) -> str | None:
+        """The caption of pictures that have none and show what is to be learned; `None` where `missing_captions` decides."""
+        is_left = self.caption is None and "missing_captions" not in self.model_fields_set
+        return self.default_caption if is_left else self.caption
+
     def steps_of(self, batches_per_epoch: int, processes: int) -> int:
         """As many steps as are asked for; where epochs are, as many as these take."""
         if self.epochs is None:
@@ -191,7 +211,10 @@ class TrainingSettings(BaseModel):
         return math.ceil(self.epochs * batches_per_epoch / (self.accumulate * processes))
 
     def replaced(self, **changes: Any) -> Self:
-        """The same with changes, checked; what was left to its default stays so, and what they leave nothing to do goes."""
+        """The same with changes, checked; what was left to its default stays so, and what they leave nothing to do goes.
+
+        What a change contradicts does not go: `cache` beside `random_crop`, or another `kind` beside `dora`, is an error.
+        """
         return self.combined(self.model_dump(exclude_unset=True), changes)
 
     def over(self, below: Mapping[str, Any]) -> Self:
@@ -203,6 +226,20 @@ class TrainingSettings(BaseModel):
         """Settings of options from two places, of which those above count; see `laid_over`.
 
         Raises:
-            TrainingError: as for options by name.
+            TrainingError: as for options by name, also for a value that goes.
         """
-        return cls(**laid_over(below, above, cls))
+        options = laid_over(below, above, cls)
+        try:
+            check_values(cls, {name: value for name, value in below.items() if name not in options})
+        except ValidationError as error:
+            raise cls._refusal(error, below) from None
+        return cls(**options)
+
+    @classmethod
+    def _refusal(cls, error: ValidationError, options: Mapping[str, Any]) -> TrainingError:
+        """What is wrong with options, as one sentence."""
+        fields = cls.model_fields
+        for name, value in options.items():
+            if name not in fields and (said := answer(name, value, fields)):
+                return TrainingError(f"training: no option {name!r}; {said}")
+        return TrainingError(option_errors("training", fields, error, elsewhere=names_elsewhere(fields)))

@@ -28,6 +28,7 @@ from .encoding.caches import make_encoders
 from .errors import CheckpointError, TrainingError
 from .interrupts import stopping
 from .locking import alone_in_process, locked
+from .narrowing import TooLarge
 from .noising import Objective
 from .optimizers import make_optimizer, make_schedule
 from .outputs import NOT_FOR_TRAINING, check_not_begun, training_folder
@@ -119,6 +120,7 @@ class Training:
         self.losses: list[tuple[int, float]] = []
         self.validation: list[tuple[int, float]] = []
         self._held = ExitStack()
+        self._too_large: TooLarge | None = None
         self._prompts = read_prompts(settings.sample_prompts) if settings.sample_prompts else []
 
     def __enter__(self) -> Training:
@@ -242,11 +244,16 @@ class Training:
 
         Raises:
             CheckpointError: it cannot be written; earlier ones stay.
-            TrainingError: a weight is no finite number.
+            TrainingError: a weight is no finite number, or does not fit the type of the exported file; in that case the
+                checkpoint is written without that file.
         """
         self._check_weights()
         if self.is_main:
             self.checkpoints.save(self.step, self._write)
+            if self._too_large is not None:
+                raise TrainingError(
+                    f"{self._too_large}; step {self.step} is saved, and resume with that goes on from it"
+                )
         self.accelerator.wait_for_everyone()
 
     def _draws(self) -> Iterator[tuple[Draw, ...]]:
@@ -353,8 +360,12 @@ class Training:
                 "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler else None,
             },
         )
-        with averaged(self.parameters, self.ema, self._optimizer):
-            self.trainee.export(folder / self.output.name, self.facts())
+        try:
+            with averaged(self.parameters, self.ema, self._optimizer):
+                self.trainee.export(folder / self.output.name, self.facts())
+        except TooLarge as error:
+            # The state is good; another type of number saves it.
+            self._too_large = error
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -369,7 +380,9 @@ class Training:
 
     def _load(self, folder: Path) -> None:
         state, weights, average, optimizer = read_state(folder)
-        check_same(folder, state, self._state())
+        check_same(
+            folder, state, self._state(), type(self.settings).model_construct().model_dump(mode="json")
+        )
         if sorted(weights) != sorted(self.names):
             raise CheckpointError(f"{folder} holds other weights than this training has")
         with torch.no_grad():

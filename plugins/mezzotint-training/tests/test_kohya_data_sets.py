@@ -295,6 +295,14 @@ def test_sizes_of_buckets_may_stand_beside_buckets_that_are_off(pictures, pipe, 
     assert prepare(path, TrainingSettings(buckets=False), pipe).settings.bucket_step is None
 
 
+def test_class_pictures_of_a_subset_take_the_prior_caption(pictures, pipe, tmp_path):
+    pictures((32, 32))
+    pictures((32, 32), name="class", captions=False)
+    text = TOML.replace('  class_tokens = "a thing"\n', "")
+    data = prepare(write_toml(tmp_path, text), TrainingSettings(prior_caption="a dog"), pipe)
+    assert [item.captions for item in data.training.items if item.is_prior] == [("a dog",)]
+
+
 def test_what_a_subset_needs_of_the_settings_is_no_option_that_does_nothing(pictures, pipe, tmp_path):
     pictures((32, 32))
     pictures((32, 32), name="class")

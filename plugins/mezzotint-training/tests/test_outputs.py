@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from mezzotint_training import TrainingError, check_output
+from mezzotint_training.outputs import training_folder
 
 
 def test_a_path_that_can_be_written_is_given_back(tmp_path):
@@ -42,14 +43,18 @@ def test_a_folder_without_permission_is_refused(tmp_path, monkeypatch):
 
 def test_a_training_that_goes_on_may_write_again(tmp_path):
     (tmp_path / "a.safetensors").write_bytes(b"")
-    (tmp_path / "a-training").mkdir()
+    (tmp_path / "a-training" / "checkpoints").mkdir(parents=True)
+    with pytest.raises(TrainingError, match="exists, and there is no .*a-training with checkpoints"):
+        check_output(tmp_path / "a.safetensors", "a LoRA", resume=True)
+    (tmp_path / "a-training" / "checkpoints" / "step-000250").mkdir()
     assert check_output(tmp_path / "a.safetensors", "a LoRA", resume=True)
 
 
 def test_what_no_training_left_is_not_written_over(tmp_path):
     (tmp_path / "precious").mkdir()
     with pytest.raises(
-        TrainingError, match="precious exists, and there is no .*precious-training of a training"
+        TrainingError,
+        match="precious exists, and there is no .*precious-training with checkpoints of a training",
     ):
         check_output(tmp_path / "precious", "a ControlNet", suffix="", resume=True)
 
@@ -61,3 +66,35 @@ def test_a_training_that_has_begun_is_not_begun_again(tmp_path):
     ):
         check_output(tmp_path / "a.safetensors", "a LoRA")
     assert check_output(tmp_path / "a.safetensors", "a LoRA", resume=True)
+
+
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize(
+    ("name", "suffix", "sentence"),
+    [
+        (
+            "folder.safetensors",
+            ".safetensors",
+            "folder.safetensors is a folder, and a network is a .safetensors",
+        ),
+        (".", "", "has no name of its own, and a network needs one; name an output"),
+        ("file", "", "file is a file, and a network is a folder; name another output"),
+        ("b.safetensors", ".safetensors", "b-training is no folder, and checkpoints go there; remove it"),
+        ("c.safetensors", ".safetensors", "checkpoints is no folder, and checkpoints go there; remove it"),
+        ("new/" + "x" * 300, "", "x cannot be written: File name too long; name another output"),
+        ("x" * 250, "", "x-training cannot be written: File name too long; name another output"),
+    ],
+)
+def test_what_stands_in_the_way_is_said_at_once(name, suffix, sentence, resume, tmp_path):
+    (tmp_path / "folder.safetensors").mkdir()
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "b-training").write_bytes(b"")
+    (tmp_path / "c-training").mkdir()
+    (tmp_path / "c-training" / "checkpoints").write_bytes(b"")
+    with pytest.raises(TrainingError, match=sentence):
+        check_output(tmp_path / name if name != "." else name, "a network", suffix=suffix, resume=resume)
+
+
+def test_folders_whose_names_have_dots_do_not_share_a_trainings_folder():
+    folders = [training_folder(Path(name)).name for name in ("net.v1", "net.v2", "a.v1.safetensors")]
+    assert folders == ["net.v1-training", "net.v2-training", "a.v1-training"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import logging
 
@@ -48,6 +49,7 @@ def test_pictures_below_are_found_and_masks_are_not_pictures(pictures):
         ("[1]", 'every line is an object with a "file_name"'),
         ('{"file_name": "../x.png"}', r"names ../x.png, which lies outside the folder"),
         ('{"file_name": "gone.png"}', "names gone.png, which is not in the folder"),
+        (r'{"file_name": "0.png", "text": "a\u0000b"}', "line 1: a NUL in the caption is no text; remove it"),
         ('{"file_name": "/etc/x.png"}', "names /etc/x.png, which lies outside the folder"),
         ('{"file_name": "0.png", "mask": "a/../../x.png"}', "names a/../../x.png, which lies outside"),
         ('{"file_name": "0.png", "mask": "' + "x" * 300 + '"}', "which is not there"),
@@ -82,11 +84,45 @@ def test_metadata_may_be_csv(pictures):
     assert second.captions == ("picture 1, red, blue, green",)
 
 
+def test_csv_as_spreadsheets_and_people_write_it(pictures):
+    folder = pictures((32, 32), (32, 32))
+    long = "x" * 200_000
+    rows = f',file_name, text ,,\n0, 0.png , "a cat, red",,,\n,,,\n\n1,1.png,{long}\n'
+    (folder / "metadata.csv").write_text(rows)
+    before = csv.field_size_limit()
+    assert captions(read_folder(folder)) == {"0.png": ("a cat, red",), "1.png": (long,)}
+    assert csv.field_size_limit() == before
+
+
+def test_columns_that_are_no_captions_are_named_where_captions_are_missing(pictures, pipe):
+    folder = pictures((32, 32), captions=False)
+    (folder / "metadata.csv").write_text("file_name,description\n0.png,a cat\n")
+    said = r"0\.png has no caption \(.*metadata\.csv, line 2 has file_name, description, and captions are read from text, "
+    with pytest.raises(DataError, match=said):
+        prepare(folder, TrainingSettings(), pipe)
+    assert prepare(folder, TrainingSettings(missing_captions="name"), pipe)
+    (folder / "metadata.csv").write_text("file_name,width,text\n0.png,3,\n")
+    with pytest.raises(DataError, match=r"0\.png has no caption; write"):
+        prepare(folder, TrainingSettings(), pipe)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("", "metadata.csv: its first line names the columns, of which one is file_name"),
         ("0.png,a cat\n", "its first line names the columns"),
+        (
+            "file_name;text\n0.png;a\n",
+            "one is file_name, with commas between them; it is 'file_name;text'",
+        ),
+        ("file_name\ttext\n", r"with commas between them; it is 'file_name\\ttext'"),
+        ("File_Name,text\n0.png,a\n", "of which one is file_name, .* it is 'File_Name,text'"),
+        ("file_name,text, text\n0.png,a,b\n", "names text twice; keep one of the two columns"),
+        (
+            "file_name,text\n0.png,a\n0.png,b\n",
+            "line 3 names 0.png, as line 2 does; a picture has one row; several captions of one are a list in metadata.jsonl",
+        ),
+        ("file_name,text\n0.png,a\0b\n", "line 2: a NUL in the caption is no text; remove it"),
         ("file_name,text\n0.png,a cat, red\n", "line 2 has more cells than there are columns"),
         ("file_name,text\n,a cat\n", "line 2: every line has a file_name"),
         ('file_name,text\n0.png,"a cat\n', "line 2 is not CSV: unexpected end of data"),
@@ -109,16 +145,20 @@ def test_two_files_of_metadata_are_one_too_many(pictures):
         read_folder(folder)
 
 
-def test_kohyas_folders_are_not_read_without_their_repeats(pictures, tmp_path):
-    inner = pictures((32, 32), name="10_sks dog")
-    with pytest.raises(
-        DataError,
-        match=r"kohya's folders, such as 10_sks dog, .* \(image_dir = \"10_sks dog\", num_repeats = 10\)",
-    ):
-        read_folder(tmp_path)
-    assert len(read_folder(inner)) == 1
-    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+@pytest.mark.parametrize(
+    ("name", "repeats"),
+    [("10_sks dog", True), ("2023_holiday", False), ("01_front", False), ("\u0661_front", False)],
+)
+def test_repeats_in_names_of_folders_are_warned_of_once(name, repeats, pictures, tmp_path, caplog):
+    inner = pictures((32, 32), (32, 32), name=name)
     assert len(read_folder(tmp_path)) == 2
+    said = f"has folders such as {name}, and repeats in their names are not read"
+    assert [said in record.message for record in caplog.records] == [True] * repeats
+    caplog.clear()
+    read_folder(inner)
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    read_folder(tmp_path)
+    assert not caplog.records
 
 
 def test_text_that_is_not_utf8_is_named_with_its_line(pictures):
@@ -189,6 +229,19 @@ def test_each_policy_about_missing_captions(pictures, caplog):
     assert "red-apple_2.png has no caption and is skipped" in caplog.text
 
 
+def test_pictures_of_the_class_never_get_the_subjects_caption(pictures, pipe):
+    folder = pictures((32, 32), (32, 32), captions=False)
+    items = [Item(folder / "0.png"), Item(folder / "1.png", is_prior=True)]
+    with pytest.raises(DataError, match=r"1\.png has no caption; .* with prior_caption=…"):
+        prepare(items, TrainingSettings(caption="a photo of sks dog"), pipe)
+    settings = TrainingSettings(caption="a photo of sks dog", prior_caption="a photo of a dog")
+    data = prepare(items, settings, pipe)
+    assert captions(data.training.items) == {
+        "0.png": ("a photo of sks dog",),
+        "1.png": ("a photo of a dog",),
+    }
+
+
 def test_a_corrupt_picture_among_good_ones_is_named_and_stops_or_is_skipped(pictures, caplog):
     folder = pictures((32, 32), (32, 32), (32, 32))
     (folder / "1.png").write_bytes(b"not a picture")
@@ -205,9 +258,9 @@ def test_a_corrupt_picture_among_good_ones_is_named_and_stops_or_is_skipped(pict
 def test_the_digest_covers_bytes_and_masks_and_not_where_the_folder_lies(tmp_path, pipe):
     folder = tmp_path / "bitmaps"
     folder.mkdir()
-    files = (folder / "a.bmp", folder / "a.mask.bmp")
+    files = (folder / "a.tif", folder / "a.mask.tif")
     for file in files:
-        Image.new("RGB", (32, 32), "red").save(file)
+        Image.new("RGBA", (32, 32), "red").save(file)
 
     def digest(**options) -> str:
         settings = TrainingSettings(caption="a square", **{"masks": True, **options})
@@ -217,7 +270,7 @@ def test_the_digest_covers_bytes_and_masks_and_not_where_the_folder_lies(tmp_pat
     for file in files:
         whole = file.read_bytes()
         # The size stays.
-        Image.new("RGB", (32, 32), "blue").save(file)
+        Image.new("RGBA", (32, 32), "blue").save(file)
         found.append(digest())
         file.write_bytes(whole)
     assert len(set(found)) == 5

@@ -127,12 +127,30 @@ def test_compiled_networks_learn_the_same_and_go_on_to_the_same_bits(pipe, pictu
     assert equal(compiled, learn("c", compile=True, resume=True)[0])
 
 
-def test_compile_says_what_it_needs(pipe, pictures, tmp_path, monkeypatch):
-    monkeypatch.setattr("torch._inductor.config.cpp.cxx", ("no-such-compiler",))
+def test_torch_goes_on_compiling_whatever_the_number_of_shapes():
+    from mezzotint_training.processes import compiling_every_shape
+    from torch._dynamo.utils import counters
+
+    def double(tensor):
+        return tensor * 2
+
+    torch._dynamo.reset()
+    counters.clear()
+    with compiling_every_shape():
+        compiled = torch.compile(double, backend="eager", dynamic=False)
+        for size in range(1, 31):
+            compiled(torch.ones(size))
+    assert counters["stats"]["unique_graphs"] == 30
+
+
+def test_compile_says_what_it_needs(pipe, pictures, tmp_path):
+    from torch._inductor import config
+
     settings = TrainingSettings(compile=True)
     prepared = prepare(pictures(), settings, pipe)
     with (
         training_biases(pipe, settings) as trainee,
+        config.patch({"cpp.cxx": ("no-such-compiler",)}),
         pytest.raises(TrainingError, match="needs a C.. compiler"),
     ):
         train(trainee, prepared, tmp_path / "a.safetensors", quiet=True)
@@ -491,6 +509,8 @@ def test_resuming_with_other_pixels_in_files_of_the_same_size_is_refused(run, tm
 def test_resuming_with_other_settings_or_pictures_is_refused(run, pictures, tmp_path):
     run("a", steps=2)
     said = (tmp_path / "a-training" / "settings.json").read_text()
+    with pytest.raises(CheckpointError, match="was trained with compile=False, not True"):
+        run("a", steps=4, compile=True, resume=True)
     with pytest.raises(CheckpointError, match="was trained with batch_size=2, not 1"):
         run("a", steps=4, batch_size=1, resume=True)
     with pytest.raises(CheckpointError, match="the pictures or captions changed"):
@@ -511,6 +531,16 @@ def test_what_a_killed_process_left_half_written_is_no_checkpoint_and_goes(run, 
     (part / "weights.safetensors").write_bytes(b"half")
     assert equal(run("a", steps=6, save_every=2, resume=True), run("b", steps=6, save_every=2))
     assert not part.exists()
+
+
+def test_settings_that_a_checkpoint_does_not_know_yet_had_their_defaults(run, tmp_path):
+    whole = run("a", steps=4)
+    run("b", steps=2)
+    state = tmp_path / "b-training" / "checkpoints" / "step-000002" / "state.json"
+    said = json.loads(state.read_text())
+    del said["settings"]["compile"]
+    state.write_text(json.dumps(said))
+    assert equal(whole, run("b", steps=4, resume=True))
 
 
 def marked(text: str):

@@ -21,6 +21,14 @@ def test_pace_is_pictures_a_second_and_the_rest_of_the_steps(monkeypatch):
     assert pace.at(2) == pytest.approx((4.0, 8.0))
 
 
+def test_a_step_that_compiles_says_nothing_of_the_others(monkeypatch):
+    times = iter([0.0, 100.0, 101.0, 102.0])
+    monkeypatch.setattr("time.perf_counter", lambda: next(times))
+    pace = Pace(0, 10, pictures=4)
+    found = [pace.at(step) for step in (1, 2, 3)]
+    assert found[-1] == pytest.approx((4.0, 7.0))
+
+
 def test_a_log_gets_a_line_with_loss_speed_and_time_left(capsys):
     with showing(0, 2, 4, quiet=False) as progress:
         progress.step(1, lambda: 0.25)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from mezzotint.errors import ModelError, UnknownNameError
 from mezzotint.hashing import hash_model
 from mezzotint.models.weights import check_shapes, find_weights, refuse_pickle, variant_of
+from mezzotint.strangers_json import parse
 
 if TYPE_CHECKING:
     from mezzotint import Pipeline
@@ -114,7 +114,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
         hint = f"; it is a whole pipeline, try {folder / 'controlnet'}" if "controlnet" in inside else ""
         raise ModelError(f"{path} is missing; a network's folder has one{hint}")
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = parse(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ModelError(f"{path} is not valid JSON: {error}") from None
     if not isinstance(config, dict):

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from mezzotint_training import TrainingSettings
-from pydantic import Field, model_validator
+from pydantic import Field
 
 
 class ControlNetSettings(TrainingSettings):
     """Options of `mezzotint controlnet train`."""
+
+    alternatives: ClassVar[tuple[tuple[str, str, str], ...]] = (
+        *TrainingSettings.alternatives,
+        ("preprocess", "maps", "preprocess makes the maps and maps has them"),
+        ("start", "hint_channels", "start has its own hint_channels"),
+    )
 
     preprocess: str | None = Field(
         None, description="Make each picture's control map: canny, or canny(low=50,high=120)."
@@ -23,11 +29,3 @@ class ControlNetSettings(TrainingSettings):
         None, description="Channels of the layers that shrink the map; default: 16,32,96,256."
     )
     save_dtype: Literal["float32", "float16"] = Field("float32", description="Of the saved weights.")
-
-    @model_validator(mode="after")
-    def _one_source_each(self) -> ControlNetSettings:
-        if self.preprocess is not None and self.maps is not None:
-            raise ValueError("preprocess makes the maps and maps has them; give one of them")
-        if self.start is not None and self.hint_channels is not None:
-            raise ValueError("start has its own hint_channels; leave one of them out")
-        return self

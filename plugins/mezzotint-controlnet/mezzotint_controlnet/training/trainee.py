@@ -24,6 +24,7 @@ from mezzotint_training import (
     frozen,
     narrowed,
     prepare,
+    recomputed,
     train,
 )
 from mezzotint_training.data.images import check_picture
@@ -129,7 +130,7 @@ def attached_controlnet(pipe: Pipeline, settings: ControlNetSettings) -> Iterato
     controlnet = make_controlnet(pipe, settings).train()
     controlnet.requires_grad_(True)
     if settings.gradient_checkpointing:
-        controlnet.enable_gradient_checkpointing()
+        controlnet.enable_gradient_checkpointing(recomputed)
     with frozen(pipe.unet, pipe.text_encoder):
         yield ControlNetTrainee(pipe, settings, ControlledDenoiser(pipe.unet, controlnet.to(pipe.device)))
 

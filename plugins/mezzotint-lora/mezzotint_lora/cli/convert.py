@@ -8,12 +8,12 @@ from typing import Any
 import click
 
 from ..files import read_adapter, write_adapter
-from .options import check_free, force_option, format_option, model_option, names_of_model
+from .options import check_free, force_option, format_option, model_option, names_of_model, output_argument
 
 
 @click.command("convert")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.argument("output", type=click.Path(path_type=Path))
+@output_argument
 @format_option
 @model_option
 @force_option

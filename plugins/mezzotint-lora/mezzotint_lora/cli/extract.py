@@ -12,13 +12,13 @@ from ..combining import extract
 from ..files import write_adapter
 from ..loading import models_of
 from ..names import Names
-from .options import check_free, counting, force_option, format_option, keep_of, keep_options
+from .options import check_free, counting, force_option, format_option, keep_of, keep_options, output_argument
 
 
 @click.command("extract")
 @click.argument("base")
 @click.argument("tuned")
-@click.argument("output", type=click.Path(path_type=Path))
+@output_argument
 @keep_options(required=True)
 @click.option(
     "--norms", is_flag=True, help="Keep changes of norms and biases too, whole; few programs read them."

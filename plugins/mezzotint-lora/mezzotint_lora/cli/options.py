@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,27 @@ model_option = click.option(
     help="The model that the LoRA is for: a name or folder; needed only where its names are unusual.",
 )
 force_option = click.option("--force", is_flag=True, help="Write over a file that exists.")
+
+
+def output_argument(command: Command) -> Command:
+    """OUTPUT at the end, or `-o OUTPUT` as the commands that train and merge have it; handed over as `output`."""
+
+    @functools.wraps(command)
+    def with_output(*args: Any, output: Path | None, output_option: Path | None, **options: Any) -> Any:
+        if (output is None) == (output_option is None):
+            raise click.UsageError(
+                "give OUTPUT, at the end or with -o"
+                if output is None
+                else "OUTPUT is given twice; give it once"
+            )
+        return command(*args, output=output or output_option, **options)
+
+    path = click.Path(path_type=Path)
+    option = click.option(
+        "-o", "--output", "output_option", type=path, help="OUTPUT, if it is not at the end."
+    )
+    # click lists arguments in the order in which they were added, from the last.
+    return click.argument("output", type=path, required=False)(option(with_output))  # type: ignore[return-value]
 
 
 def keep_options(required: bool, rank: str = "Largest rank to keep.") -> Callable[[Command], Command]:

@@ -20,12 +20,13 @@ from .options import (
     keep_options,
     model_option,
     names_of_model,
+    output_argument,
 )
 
 
 @click.command("resize")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.argument("output", type=click.Path(path_type=Path))
+@output_argument
 @keep_options(
     required=False,
     rank="Largest rank to keep; may be left out beside one of the next three, which then decide alone.",
@@ -46,7 +47,8 @@ def command(
 ) -> None:
     """Lower the rank of a LoRA; in each module the nearest one of that rank is kept.
 
-    How far is said by --rank, or by --ratio, --fro or --cumulative within the rank that the file has, or by both.
+    How far is said by --rank, or by --ratio, --fro or --cumulative within the rank that the file has, or by both. Ranks
+    are never raised: a module whose rank is lower already stays at that.
     """
     check_free(output, force)
     keep = keep_of(rank, ratio=ratio, fro=fro, cumulative=cumulative, alone=True)

@@ -30,6 +30,11 @@ def rank_of(delta: Delta) -> int:
     return 0 if product is None else int(product.rank(delta.tensors))
 
 
+def highest_rank(delta: Delta) -> int:
+    """The rank that ΔW of a product can have as a matrix (out, in · kh · kw)."""
+    return int(PRODUCTS[delta.kind].highest_rank(delta.tensors))
+
+
 def is_scaled(delta: Delta) -> bool:
     """Whether α counts: not in kinds without a rank, and not in a LoKr of two whole factors."""
     return delta.kind in PRODUCTS and (delta.kind != "lokr" or lokr.is_scaled(delta.tensors))

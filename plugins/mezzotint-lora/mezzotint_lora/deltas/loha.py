@@ -14,6 +14,12 @@ def rank(tensors: Mapping[str, Tensor]) -> int:
     return int(tensors["w1_b"].shape[0])
 
 
+def highest_rank(tensors: Mapping[str, Tensor]) -> int:
+    """Of ΔW as a matrix (prop. 1): the product of its halves' ranks."""
+    first, second = (len(tensors.get(f"t{which}", tensors[f"w{which}_b"])) for which in "12")
+    return int(first * second)
+
+
 def delta_weight(tensors: Mapping[str, Tensor]) -> Tensor:
     """ΔW without α / r; (out, in · kh · kw) for a convolution without a Tucker core."""
     return _half(tensors, "1") * _half(tensors, "2")

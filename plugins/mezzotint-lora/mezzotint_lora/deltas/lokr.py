@@ -17,6 +17,17 @@ def rank(tensors: Mapping[str, Tensor]) -> int:
     return int(max(tensors["w2"].shape[:2]))
 
 
+def highest_rank(tensors: Mapping[str, Tensor]) -> int:
+    """Of ΔW as a matrix: the product of its factors' ranks."""
+    first, second = (
+        min(len(whole), whole[0].numel())
+        if (whole := tensors.get(f"w{which}")) is not None
+        else len(tensors.get(f"t{which}", tensors[f"w{which}_b"]))
+        for which in "12"
+    )
+    return int(first * second)
+
+
 def is_scaled(tensors: Mapping[str, Tensor]) -> bool:
     """Whether α / r counts: LyCORIS ignores it where both factors are whole."""
     return not {"w1", "w2"} <= tensors.keys()

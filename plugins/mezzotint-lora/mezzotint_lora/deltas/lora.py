@@ -14,6 +14,9 @@ def rank(tensors: Mapping[str, Tensor]) -> int:
     return int(tensors["down"].shape[0])
 
 
+highest_rank = rank
+
+
 def delta_weight(tensors: Mapping[str, Tensor]) -> Tensor:
     """ΔW without α / r, (out, in) or (out, in, kh, kw)."""
     down, up = factors(tensors)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 
+from mezzotint_training import recomputed
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
 
 @contextmanager
@@ -22,7 +21,7 @@ def recomputing(model: nn.Module) -> Iterator[None]:
     try:
         for block in blocks:
             block.gradient_checkpointing = True
-            block._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
+            block._gradient_checkpointing_func = recomputed
             # transformers recomputes in training mode only; `training` of the modules inside stays.
             block.training = True
         yield

@@ -94,7 +94,8 @@ def metadata_of(
         "modelspec.prediction_type": {"v_prediction": "v"}.get(prediction_type, prediction_type),
         "modelspec.encoder_layer": settings.clip_skip + 1,
         "modelspec.date": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)),
-        "modelspec.trigger_phrase": settings.trigger or settings.caption,
+        "modelspec.trigger_phrase": settings.trigger
+        or (settings.caption if settings.caption in captions else None),
     }
     return {name: str(value) for name, value in words.items() if value is not None}
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from mezzotint_training import Needs, TrainingSettings
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 Kind = Literal["lora", "loha", "lokr"]
 Init = Literal["default", "gaussian", "pissa", "olora"]
@@ -18,11 +18,11 @@ class LoRASettings(TrainingSettings):
 
     needs: ClassVar[tuple[Needs, ...]] = (
         *TrainingSettings.needs,
-        Needs(("factor",), "kind", ("lokr",)),
-        Needs(("conv_rank", "conv_alpha"), "targets", ("all",)),
+        Needs(("factor",), ("kind",), ("lokr",)),
+        Needs(("conv_rank", "conv_alpha"), ("targets",), ("all",)),
         # The others decompose matrices and leave convolutions out.
-        Needs(("conv_rank", "conv_alpha"), "init", ("default", "gaussian")),
-        Needs(("text_encoder_learning_rate",), "train_text_encoder"),
+        Needs(("conv_rank", "conv_alpha"), ("init",), ("default", "gaussian")),
+        Needs(("text_encoder_learning_rate",), ("train_text_encoder",)),
     )
 
     kind: Kind = Field("lora", description="Form of the change of a weight.")
@@ -71,6 +71,13 @@ class LoRASettings(TrainingSettings):
     author: str | None = Field(None, description="In the file's metadata.")
     license: str | None = Field(None, description="In the file's metadata, such as CC-BY-4.0.")
     comment: str | None = Field(None, description="In the file's metadata.")
+
+    @field_validator("only", "skip", mode="before")
+    @classmethod
+    def _patterns(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            raise ValueError(f"a list of patterns, such as ['attn2', 'proj_in'], not {value!r}")
+        return value
 
     @model_validator(mode="after")
     def _kinds_fit(self) -> LoRASettings:

@@ -22,16 +22,16 @@ def find_targets(model: nn.Module, settings: LoRASettings, component: str) -> di
     Raises:
         TrainingError: there is none, or a pattern is no regular expression.
     """
-    found = {name: module for name, module in model.named_modules() if _chosen(name, module, settings)}
-    if settings.init in ("pissa", "olora"):
-        # Both decompose a matrix.
-        found = {name: module for name, module in found.items() if isinstance(module, nn.Linear)}
+    # PiSSA and OLoRA decompose a matrix.
+    kinds = nn.Linear if settings.init in ("pissa", "olora") else (nn.Linear, nn.Conv2d)
+    layers = {name: module for name, module in model.named_modules() if isinstance(module, kinds)}
+    found = {
+        name: module
+        for name, module in layers.items()
+        if _among(name, settings.targets) and _wanted(name, settings)
+    }
     if not found:
-        asked = f" that match {', '.join(settings.only)}" if settings.only else ""
-        raise TrainingError(
-            f"the {component} has no layers for targets={settings.targets}{asked}; names are such as "
-            f"{next(name for name, module in model.named_modules() if isinstance(module, nn.Linear))}"
-        )
+        raise TrainingError(_none_found(list(layers), settings, component))
     return found
 
 
@@ -40,17 +40,32 @@ def is_convolution(module: nn.Module) -> bool:
     return isinstance(module, nn.Conv2d) and module.kernel_size != (1, 1)
 
 
-def _chosen(name: str, module: nn.Module, settings: LoRASettings) -> bool:
-    if not isinstance(module, nn.Linear | nn.Conv2d):
-        return False
-    by_place = {
+def _among(name: str, targets: str) -> bool:
+    """Whether it is a layer of these targets."""
+    return {
         "attention": bool(_ATTENTION.search(name)),
         "transformer": bool(_TRANSFORMER.search(name)) and not _CONVOLUTION.search(name),
         "all": bool(_TRANSFORMER.search(name) or _CONVOLUTION.search(name)),
-    }[settings.targets]
+    }[targets]
+
+
+def _wanted(name: str, settings: LoRASettings) -> bool:
+    """Whether `only` and `skip` let a layer through."""
     try:
         wanted = not settings.only or any(re.search(pattern, name) for pattern in settings.only)
         skipped = any(re.search(pattern, name) for pattern in settings.skip)
     except re.error as error:
         raise TrainingError(f"only/skip: {error.pattern!r} is no regular expression: {error}") from None
-    return by_place and wanted and not skipped
+    return wanted and not skipped
+
+
+def _none_found(layers: list[str], settings: LoRASettings, component: str) -> str:
+    """Why none of the layers is chosen, and names of some that would be."""
+    asked = f" that match {', '.join(settings.only)}" if settings.only else ""
+    asked += f" without {', '.join(settings.skip)}" if settings.skip else ""
+    said = f"the {component} has no layers for targets={settings.targets}{asked}"
+    elsewhere = [name for name in layers if _among(name, "all") and _wanted(name, settings)]
+    if elsewhere:
+        return f"{said}; {elsewhere[0]} is among those of targets=all"
+    among = [name for name in layers if _among(name, settings.targets)]
+    return f"{said}; those are such as {among[0]} and {among[-1]}" if among else said

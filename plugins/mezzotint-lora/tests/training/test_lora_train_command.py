@@ -147,6 +147,12 @@ def test_an_output_that_is_taken_is_refused_before_the_model_is_opened(folder, m
         ("--network_dim", "--rank"),
         ("--unet-lr", "--learning-rate"),
         ("--use_8bit_adam", "--optimizer adamw-8bit"),
+        ("--pretrained_model_name_or_path", "Did you mean --model?"),
+        ("--resume_from_checkpoint", "Did you mean --resume?"),
+        ("--output_dir", "Did you mean --output?"),
+        ("--network_module", "Did you mean --kind?"),
+        ("--validation_prompt", "Did you mean --sample-prompts FILE?"),
+        ("--train_data_dir", "Give the pictures as DATA"),
         ("--ranc", "--rank"),
     ],
 )

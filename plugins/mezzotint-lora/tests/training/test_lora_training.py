@@ -311,7 +311,9 @@ def test_each_option_changes_the_result(options, pipe, pictures, trained_without
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"train_text_encoder": True, "dropout": 0.3}, {"kind": "loha"}], ids=str
+    "options",
+    [{}, {"train_text_encoder": True, "dropout": 0.3}, {"kind": "loha"}, {"mixed_precision": "bf16"}],
+    ids=str,
 )
 def test_gradient_checkpointing_gives_the_same_weights(options, pipe, pictures, tmp_path):
     folder, before = pictures(), fingerprint(pipe)
@@ -416,15 +418,47 @@ def test_options_that_do_not_fit_are_refused(options, said):
         LoRASettings(**options)
 
 
+def test_settings_that_ask_for_nothing_more_than_defaults_are_taken():
+    assert LoRASettings(factor=-1) == LoRASettings(**LoRASettings().model_dump()) == LoRASettings()
+
+
+def test_the_trigger_is_a_caption_that_was_trained(pipe, pictures, tmp_path):
+    folder, skipped = pictures(), settings(caption="a cat", bad_images="skip", steps=1)
+    (folder / "0.txt").unlink()
+
+    def trigger(name):
+        path = train_lora(pipe, folder, tmp_path / name, skipped, quiet=True).path
+        with safe_open(path, "pt") as file:
+            return file.metadata().get("modelspec.trigger_phrase")
+
+    assert trigger("a.safetensors") == "a cat"
+    (folder / "0.png").write_bytes(b"")
+    assert trigger("b.safetensors") is None
+
+
 def attach(pipe, **options):
     with attached_lora(pipe, settings(**options)):
         pass
 
 
 def test_targets_that_are_not_there_are_refused(pipe):
-    said = "the unet has no layers for targets=transformer that match nothing; names are such as"
-    with pytest.raises(TrainingError, match=said):
-        attach(pipe, only=("nothing",))
+    for pattern, said in (
+        (
+            "time_embedding",
+            r"those are such as down_blocks\.0\.attentions\.0\.proj_in and mid_block\.attentions",
+        ),
+        ("resnets", r"down_blocks\.0\.resnets\.0\.conv1 is among those of targets=all"),
+    ):
+        with pytest.raises(
+            TrainingError, match=f"no layers for targets=transformer that match {pattern}; {said}"
+        ):
+            attach(pipe, only=(pattern,))
+    with pytest.raises(TrainingError, match=r"match conv1; those are such as .*to_q and .*net\.2"):
+        attach(pipe, only=("conv1",), init="pissa")
+    with pytest.raises(
+        TrainingError, match=r"option 'only': a list of patterns, such as .*, not 'up_blocks'"
+    ):
+        settings(only="up_blocks")
     with pytest.raises(TrainingError, match="should have at least 1 character"):
         settings(only=("attn1", ""))
     with pytest.raises(TrainingError, match="is no regular expression"):
@@ -454,10 +488,15 @@ def test_weights_that_float16_cannot_hold_are_not_saved_as_infinity(pipe, pictur
             part.lora_A[NAME].weight.data.fill_(7e4)
 
     with attached_lora(pipe, chosen) as lora:
-        said = r"unet.mid_block.attentions.0.proj_in has a weight of 7e\+04, and float16 ends at 65504; save it with save_dtype=float32 or bfloat16"
+        said = r"unet.mid_block.attentions.0.proj_in has a weight of 7e\+04, and float16 ends at 65504; save it with save_dtype=float32 or bfloat16; step 2 is saved"
         with pytest.raises(TrainingError, match=said):
             train(lora, data, path, quiet=True, on_step=grow)
     assert not path.exists()
+    taken = []
     with attached_lora(pipe, chosen.replaced(save_dtype="float32")) as lora:
         wider = prepare(tmp_path / "pictures", lora.settings, pipe)
-        assert train(lora, wider, path, resume=True, quiet=True).finished
+        trained = train(
+            lora, wider, path, resume=True, quiet=True, on_step=lambda step, _: taken.append(step)
+        )
+    assert trained.finished
+    assert taken == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -17,8 +18,10 @@ from .text_files import read_lines
 CAPTION_SUFFIXES = (".txt", ".caption")
 MASK_SUFFIX = ".mask"
 """`cat.mask.png` is the mask of `cat.jpg`."""
-_KOHYA_FOLDER = re.compile(r"(\d+)_.")
-"""`10_sks dog`: repeats, and words that caption pictures without a caption."""
+_KOHYA_FOLDER = re.compile("[1-9][0-9]{0,2}_")
+"""`10_sks dog`: repeats, and words that caption pictures without a caption. `2023_holiday` is a year."""
+
+logger = logging.getLogger("mezzotint")
 
 
 def read_folder(
@@ -35,7 +38,7 @@ def read_folder(
         template: what else holds for all of them.
 
     Raises:
-        DataError: there is no such folder or no picture in it, its pictures lie in kohya's folders, or a file is malformed.
+        DataError: there is no such folder or no picture in it, or a file is malformed.
     """
     if not folder.is_dir():
         raise DataError(f"{folder} is no folder; give one with pictures in it")
@@ -43,7 +46,7 @@ def read_folder(
     rows = read_metadata(folder)
     found = pictures(folder)
     if not rows:
-        _refuse_kohyas_folders(folder, found)
+        _warn_of_kohyas_folders(folder, found)
     items = []
     for path in found:
         row = rows.pop(path.relative_to(folder).as_posix(), Row())
@@ -83,18 +86,15 @@ def pictures(folder: Path) -> list[Path]:
     )
 
 
-def _refuse_kohyas_folders(folder: Path, found: Sequence[Path]) -> None:
-    """Repeats in the names of folders would be read over in silence.
-
-    Raises:
-        DataError: every picture lies in a folder of that form.
-    """
+def _warn_of_kohyas_folders(folder: Path, found: Sequence[Path]) -> None:
+    """Repeats in the names of folders would be read over in silence."""
     names = [path.relative_to(folder).parts[0] for path in found if path.parent != folder]
-    repeats = _KOHYA_FOLDER.match(names[0]) if names else None
-    if repeats and len(names) == len(found) and all(map(_KOHYA_FOLDER.match, names)):
-        raise DataError(
-            f"{folder} holds kohya's folders, such as {names[0]}, whose names are not read; give one of them, or a TOML file "
-            f'of kohya\'s with a subset for each (image_dir = "{names[0]}", num_repeats = {int(repeats[1])})'
+    if names and len(names) == len(found) and all(map(_KOHYA_FOLDER.match, names)):
+        logger.warning(
+            "%s has folders such as %s, and repeats in their names are not read; if they are kohya's, give a TOML file of "
+            "kohya's with num_repeats for each",
+            folder,
+            names[0],
         )
 
 

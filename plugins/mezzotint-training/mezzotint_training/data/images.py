@@ -56,6 +56,16 @@ def probe(item: Item) -> Item:
     return replace(item, size=(width, height))
 
 
+def may_be_transparent(item: Item) -> bool:
+    """Whether the file's header gives it transparency, though it may be used nowhere.
+
+    Raises:
+        DataError: it is no picture.
+    """
+    with _opened(item.path) as image:
+        return image.has_transparency_data
+
+
 def check_decodes(item: Item) -> None:
     """Decode a picture and its mask and throw them away.
 

@@ -12,31 +12,42 @@ from ..errors import DataError
 from .folder import words_of
 from .images import check_decodes, probe
 from .item import Item
+from .metadata import columns_without_caption
 from .policies import BadImage, MissingCaption
 
 logger = logging.getLogger("mezzotint")
 
 
-def with_captions(items: Iterable[Item], missing: MissingCaption, caption: str | None = None) -> list[Item]:
+def with_captions(
+    items: Iterable[Item],
+    missing: MissingCaption,
+    caption: str | None = None,
+    prior_caption: str | None = None,
+) -> list[Item]:
     """Decide about pictures without a caption.
 
     Args:
         missing: `stop` (an error), `skip` the picture, train it with the `empty` caption, or take the words of its
             file `name`.
-        caption: for every picture without one; then none is missing.
+        caption: for every picture of the subject without one; then none of them is missing.
+        prior_caption: the same for pictures of the class.
 
     Raises:
         DataError: captions are missing and the policy is `stop`.
     """
-    items = list(items)
+    given = {False: caption, True: prior_caption}
+    items = [
+        item if item.captions or (text := given[item.is_prior]) is None else replace(item, captions=(text,))
+        for item in items
+    ]
     without = [item for item in items if not item.captions]
-    if caption is not None:
-        return [item if item.captions else replace(item, captions=(caption,)) for item in items]
     if without and missing == "stop":
+        name = "prior_caption" if without[0].is_prior else "caption"
+        columns = columns_without_caption(without[0].path)
         more = f" and {len(without) - 1} more pictures have" if len(without) > 1 else " has"
         raise DataError(
-            f"{without[0].path}{more} no caption; write a .txt beside each, give one for all with caption=…, or choose "
-            "missing_captions=name, empty or skip"
+            f"{without[0].path}{more} no caption{f' ({columns})' if columns else ''}; write a .txt beside each, give one for "
+            f"all with {name}=…, or choose missing_captions=name, empty or skip"
         )
     if missing == "skip":
         for item in without:

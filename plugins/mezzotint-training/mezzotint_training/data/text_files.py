@@ -55,7 +55,7 @@ def check_characters(text: str, where: str) -> None:
     """Whether every character of a caption is one.
 
     Raises:
-        DataError: there is half a surrogate pair in it, as `"\\ud800"` in JSON and undecodable file names give.
+        DataError: there is half a surrogate pair in it, as `"\\ud800"` in JSON and undecodable file names give, or a NUL.
     """
     try:
         text.encode("utf-8")
@@ -63,3 +63,5 @@ def check_characters(text: str, where: str) -> None:
         raise DataError(
             f"{where}: {text[error.start]!a} in the caption is half of a surrogate pair and no character; correct it"
         ) from None
+    if "\0" in text:
+        raise DataError(f"{where}: a NUL in the caption is no text; remove it")

@@ -119,8 +119,6 @@ def train_textual_inversion(
         TrainingError, DataError, CheckpointError: as `mezzotint_training.train`.
     """
     output = check_output(output, "a textual inversion", resume=resume)
-    if settings.caption is None and "missing_captions" not in settings.model_fields_set:
-        settings = settings.replaced(caption=settings.default_caption)
     prepared = prepare(data, settings, pipe)
     assert isinstance(prepared.settings, TextualInversionSettings)
     with attached_word(pipe, prepared.settings) as word:
