@@ -55,12 +55,12 @@ class Part:
         return self.is_low_rank and not self.fuse
 
     def factors(self, weight: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """(r, in, …) and (out, r), the multiplier in the second, rounded once; made anew only where it changed."""
+        """(r, in, …) and (r, out), the multiplier in the second, rounded once; made anew only where it changed."""
         if self._factors is None:
             self._factors = low_rank(self.delta, weight)
         if self._weighted is None or self._weighted[0] != self.multiplier:
             down, up = self._factors
-            self._weighted = self.multiplier, down.to(dtype), (up * self.multiplier).to(dtype)
+            self._weighted = self.multiplier, down.to(dtype), (up.T.contiguous() * self.multiplier).to(dtype)
         return self._weighted[1:]
 
 
@@ -79,9 +79,9 @@ class Beside:
         self._converted: tuple[Tensor, Tensor] | None = None
 
     def set_factors(self, down: Tensor, up: Tensor) -> None:
-        """From now on these: (R, in, …) and (out, R)."""
+        """From now on these: (R, in, …) and (R, out)."""
         is_conv = isinstance(self.module, nn.Conv2d)
-        self.down, self.up = down, up.reshape(*up.shape, 1, 1) if is_conv else up.T.contiguous()
+        self.down, self.up = down, up.T.contiguous()[..., None, None] if is_conv else up
         self._converted = None
 
     def release(self) -> None:
@@ -198,19 +198,20 @@ class AdaptedLayer:
         room = self.rank - down.shape[0]
         if room <= 0:
             return down, up
-        return pad(down, [0, 0] * (down.ndim - 1) + [0, room]), pad(up, [0, room])
+        return pad(down, [0, 0] * (down.ndim - 1) + [0, room]), pad(up, [0, 0, 0, room])
 
     def _side_by_side(
         self, parts: Sequence[Part], weight: Tensor, dtype: torch.dtype
     ) -> tuple[Tensor, Tensor]:
-        """(R, in, …) and (out, R) of all parts: one product is the sum of theirs."""
+        """(R, in, …) and (R, out) of all parts, as rows below one another: one product is the sum of theirs."""
         pairs = [part.factors(weight, dtype) for part in parts]
         if len(pairs) == 1:
             return pairs[0]
         if not pairs:
             empty = weight.new_zeros(0, *weight.shape[1:], dtype=dtype)
-            return empty, weight.new_zeros(len(weight), 0, dtype=dtype)
-        return torch.cat([down for down, _ in pairs]), torch.cat([up for _, up in pairs], dim=1)
+            return empty, weight.new_zeros(0, len(weight), dtype=dtype)
+        downs, ups = zip(*pairs, strict=True)
+        return torch.cat(downs), torch.cat(ups)
 
     def _step_aside(self) -> None:
         if not self._is_shadowing:
@@ -248,7 +249,7 @@ class AdaptedLayer:
         plain = [part for part in parts if part.is_low_rank]
         if plain:
             down, up = self._side_by_side(plain, weight, torch.float32)
-            total = (up @ down.flatten(1)).view(weight.shape)
+            total = (up.T @ down.flatten(1)).view(weight.shape)
         for part in parts:
             if part.is_low_rank or not part.multiplier:
                 continue
