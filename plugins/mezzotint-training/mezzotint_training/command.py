@@ -70,7 +70,7 @@ def training_command(
             settings, and `resume` and `quiet` by name.
         output: what is written, for the help.
         what: how errors call it, `a LoRA`.
-        suffix: that its file must have; empty for a folder. Its path is checked before the model is loaded.
+        suffix: that its file must have; empty for a folder.
         help: of the command.
     """
 
@@ -90,8 +90,13 @@ def training_command(
         quiet: bool,
         **values: Any,
     ) -> None:
+        from .preparing import read_data
+
         chosen = read_settings(settings, config, values)
+        # What can be wrong without a model is said before one is loaded.
         check_output(output, what, suffix=suffix, resume=resume)
+        if data.is_file():
+            read_data(data)
         with running(model, device=device, dtype=dtype, quiet=quiet) as (pipe, finish):
             finish(resolve_name(train)(pipe, data, output, chosen, resume=resume, quiet=quiet))
 

@@ -54,7 +54,7 @@ def prepare(data: Path | str | Sequence[Item], settings: TrainingSettings, pipe:
     captioning = _captioning(settings)
     if isinstance(data, (str, Path)):
         root = Path(data)
-        subsets = _read(root, captioning)
+        subsets = read_data(root, captioning)
         items = subsets.items
         if "resolution" in settings.model_fields_set:
             items = [replace(item, resolution=None) for item in items]
@@ -136,7 +136,16 @@ def _check_sizes(buckets: Buckets, pipe: Pipeline) -> None:
         )
 
 
-def _read(path: Path, captioning: Captioning) -> Subsets:
+def read_data(path: Path, captioning: Captioning | None = None) -> Subsets:
+    """The pictures of a folder or of a TOML file of kohya's, as they are found; none is opened.
+
+    Args:
+        captioning: how captions are varied where nothing else is said.
+
+    Raises:
+        DataError: it is missing, empty or malformed.
+    """
+    captioning = captioning or Captioning()
     if path.suffix != ".toml":
         return Subsets(read_folder(path, Item(path, captioning=captioning)))
     if not path.is_file():

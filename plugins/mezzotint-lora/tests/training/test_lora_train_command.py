@@ -141,6 +141,15 @@ def test_an_output_that_is_taken_is_refused_before_the_model_is_opened(folder, m
     assert "a-training holds a training that came to step 2" in refusal(folder)
 
 
+def test_a_file_that_is_no_data_set_is_refused_before_the_model_is_opened(folder, monkeypatch):
+    monkeypatch.setattr("mezzotint.load", lambda *_, **__: pytest.fail("the model is opened"))
+    toml = folder / "data.toml"
+    toml.write_text('[[datasets]]\n[[datasets.subsets]]\nimage_dir = "pictures"\nnum_repeat = 2\n')
+    for data, said in ((toml, "num_repeat"), (folder / "pictures" / "0.png", "is no folder")):
+        result = CliRunner().invoke(command, [str(data), *arguments(folder, "a")[1:]])
+        assert said in str(result.exception)
+
+
 @pytest.mark.parametrize(
     ("theirs", "ours"),
     [
