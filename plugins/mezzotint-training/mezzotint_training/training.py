@@ -80,7 +80,7 @@ def train(
         folder: of checkpoints, logs and samples; default: `NAME-training` beside the output.
         resume: go on from the last checkpoint, to the same bits as a training that was not interrupted.
         quiet: show nothing.
-        on_step: called after each step with its number and this process's loss.
+        on_step: called after each step with its number and its loss.
 
     Raises:
         TrainingError: a setting does not fit, the loss or a weight is no finite number any more, there is a training in
@@ -266,7 +266,7 @@ class Training:
         return (step * self.settings.accumulate + part) * self.accelerator.num_processes + process
 
     def _take_step(self, batches: Iterator[Batch]) -> Tensor:
-        """One step of the optimizer; returns the mean loss of this process's samples."""
+        """One step of the optimizer; returns the mean loss of its samples, those of other processes as well."""
         settings, accelerator = self.settings, self.accelerator
         # The last batch of a bucket may be smaller: samples count the same, not batches.
         samples = sum(
@@ -274,7 +274,7 @@ class Training:
             for part in range(settings.accumulate)
             for process in range(accelerator.num_processes)
         )
-        total, count = torch.zeros((), device=accelerator.device), 0
+        total = torch.zeros((), device=accelerator.device)
         for part in range(settings.accumulate):
             seed_torch("step", settings.seed, self._number(self.step, part, accelerator.process_index))
             batch = next(batches)
@@ -283,7 +283,7 @@ class Training:
                 losses = self._losses(batch)
                 # Gradients are averaged over processes.
                 accelerator.backward(losses.sum() * accelerator.num_processes / samples)
-            total, count = total + losses.detach().sum(), count + len(losses)
+            total = total + losses.detach().sum()
         if settings.max_grad_norm:
             accelerator.clip_grad_norm_(self.parameters, settings.max_grad_norm)
         self.optimizer.step()
@@ -293,7 +293,8 @@ class Training:
         if self.ema is not None:
             self.ema.step(self.parameters)
         self.step += 1
-        return total / count
+        mean: Tensor = accelerator.reduce(total, "sum") / samples
+        return mean
 
     def _losses(self, batch: Batch) -> Tensor:
         noised = self.objective.noised(batch.latents, batch.keys)
@@ -301,7 +302,7 @@ class Training:
         return batch.weights * self.objective.losses(prediction, noised, batch.mask)
 
     def _log(self, since: RunningMean) -> None:
-        loss = float(self.accelerator.reduce(since.tensor, "mean"))
+        loss = since.fetch()
         since.clear()
         if not math.isfinite(loss):
             raise self._diverged(f"the loss is {loss}")
