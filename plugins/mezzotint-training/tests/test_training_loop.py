@@ -99,7 +99,7 @@ class OneLayer(Biases):
 
 
 def test_compiled_networks_learn_the_same_and_go_on_to_the_same_bits(pipe, pictures, tmp_path):
-    """With two shapes: torch's own choice, to compile the second for any size, would depend on which came first."""
+    """With two shapes, each compiled."""
     from torch._dynamo.utils import counters
 
     folder = pictures((32, 32), (32, 32), (48, 32))
