@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     add_clock(parser)
     parser.add_argument("--memory", action=argparse.BooleanOptionalAction, default=True)
-    parser.add_argument("--memory-of", choices=[*LOOPS, *COMPILED], help=argparse.SUPPRESS)
+    parser.add_argument("--memory-of", choices=list(EVERY_LOOP), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.memory_of:
         print(json.dumps(peak_memory(options)))
@@ -98,7 +98,7 @@ def main() -> None:
             options.model = str(save_quarter_sd15(Path(folder) / "sd15-quarter"))
         pictures = write_pictures(Path(folder) / "pictures", options.pictures)
         steps, prepared = {}, {}
-        loops = {**LOOPS, **COMPILED} if options.compile else LOOPS
+        loops = EVERY_LOOP if options.compile else LOOPS
         for name, make in loops.items():
             began = time.perf_counter()
             pipe = mezzotint.load(options.model, dtype=getattr(torch, options.dtype))
@@ -342,7 +342,7 @@ def peak_memory(options: argparse.Namespace) -> float:
     with tempfile.TemporaryDirectory() as folder:
         pictures = write_pictures(Path(folder) / "pictures", options.pictures)
         pipe = mezzotint.load(options.model, dtype=getattr(torch, options.dtype))
-        with Stepping({**LOOPS, **COMPILED}[options.memory_of](pipe, pictures, options.batch_size)) as step:
+        with Stepping(EVERY_LOOP[options.memory_of](pipe, pictures, options.batch_size)) as step:
             for _ in range(3):
                 step()
     # Not getrusage: that counts what the process was before it became this program, which is as large as its parent.
@@ -359,7 +359,7 @@ LOOPS: dict[str, Callable[[Pipeline, Path, int], Iterator[None]]] = {
     "diffusers": diffusers_loop,
     "peft alone": peft_alone,
 }
-COMPILED: dict[str, Callable[[Pipeline, Path, int], Iterator[None]]] = {
+EVERY_LOOP = LOOPS | {
     "ours, compiled": lambda *arguments: ours(*arguments, cache="memory", compiles=True),
     "diffusers, compiled": lambda *arguments: diffusers_loop(*arguments, compiles=True),
 }

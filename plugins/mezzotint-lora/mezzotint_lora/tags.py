@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from mezzotint import Extension, Field, hookimpl
 from mezzotint.errors import unknown_name
 from mezzotint.hooks.prompt_marks import LORA_TAG
+from mezzotint_training.outputs import NOT_FOR_TRAINING
 
 from .errors import LoRAError
 from .extension import LoRA
@@ -25,10 +26,6 @@ if TYPE_CHECKING:
 
 _TAG = re.compile(r"<(?:lora|lyco):([^<>]*)>", re.IGNORECASE)
 _WITH_BLANKS = re.compile(r"[ \t]*<(?:lora|lyco):[^<>]*>", re.IGNORECASE)
-
-
-TRAINING = ".not-for-training"
-"""The file that marks a training's folder (`mezzotint_training.outputs.NOT_FOR_TRAINING`), below which checkpoints lie."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +158,7 @@ def _spelt(path: Path, folder: Path) -> str:
 
 
 def _is_of_training(path: Path, folder: Path) -> bool:
-    return any((folder / each / TRAINING).exists() for each in path.relative_to(folder).parents[:-1])
+    return any((folder / each / NOT_FOR_TRAINING).exists() for each in path.relative_to(folder).parents[:-1])
 
 
 def _tag(whole: str, inside: str) -> Tag:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -61,11 +61,17 @@ def check_dependent(settings: TrainingSettings) -> None:
     for first, second, sentence in settings.alternatives:
         if {first, second} <= asked:
             raise ValueError(f"{sentence}; leave one of them out")
-    value_of = partial(getattr, settings)
+    for need, option in unmet(settings):
+        if not need.or_pictures:
+            raise ValueError(need.refusal(option, partial(getattr, settings)))
+
+
+def unmet(settings: TrainingSettings) -> Iterator[tuple[Needs, str]]:
+    """Options that are set and lack what they need among the others."""
+    asked = asked_for(settings)
     for need in settings.needs:
-        for option in need.options:
-            if option in asked and not need.or_pictures and not need.is_met(value_of):
-                raise ValueError(need.refusal(option, value_of))
+        if not need.is_met(partial(getattr, settings)):
+            yield from ((need, option) for option in need.options if option in asked)
 
 
 def laid_over(

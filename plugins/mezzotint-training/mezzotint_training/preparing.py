@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from .data.item import Captioning, Item
 from .data.reading import hold_out, with_captions, with_sizes
 from .data.subsets import Subsets, read_subsets
 from .data.text_files import check_characters
-from .dependent_options import asked_for, laid_over
+from .dependent_options import asked_for, laid_over, unmet
 from .encoding.text import check_clip_skip
 from .errors import DataError, TrainingError
 from .settings import TrainingSettings
@@ -171,15 +172,10 @@ def _check_effect(settings: TrainingSettings, found: Sequence[Item], items: Sequ
         TrainingError: which, and what it needs.
     """
     asked = asked_for(settings)
-    varied = (
-        settings.shuffle_captions
-        or settings.tag_dropout
-        or any(item.captioning.shuffle or item.captioning.tag_dropout for item in items)
-    )
-    if "keep_tokens" in asked and not varied:
-        raise TrainingError(
-            "keep_tokens does nothing without shuffle_captions or tag_dropout; set one of them too, or leave keep_tokens out"
-        )
+    varied = any(item.captioning.shuffle or item.captioning.tag_dropout for item in items)
+    for need, option in unmet(settings):
+        if option == "keep_tokens" and not varied:
+            raise TrainingError(need.refusal(option, partial(getattr, settings)))
     for option in ("prior_data", "prior_caption", "prior_weight"):
         if option in asked and not any(item.is_prior for item in items):
             why = (
