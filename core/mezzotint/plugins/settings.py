@@ -112,6 +112,8 @@ def _read(path: Path) -> dict[str, dict[str, object]]:
         raise MezzotintError(f"{path} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise MezzotintError(f"{path} is not valid TOML: {error}") from None
+    except RecursionError:
+        raise MezzotintError(f"{path}: lists or tables in it are nested too deeply to read") from None
 
 
 def _canonical(name: str) -> str:

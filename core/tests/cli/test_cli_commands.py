@@ -80,6 +80,8 @@ def test_help_survives_a_broken_configuration(mezzotint, tmp_path):
     assert "generate" in result.output
     assert "not valid TOML" in result.output.replace("\n", " ")
     assert mezzotint("plugins").exit_code == 2
+    (tmp_path / "config.toml").write_text("x = " + "[" * 5000)
+    assert "nested too deeply to read" in mezzotint("plugins").stderr.replace("\n", " ")
 
 
 def cpu_seconds() -> float:

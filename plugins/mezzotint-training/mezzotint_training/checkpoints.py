@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -19,6 +19,7 @@ from torch import Tensor
 from .errors import CheckpointError
 from .flushing import flush
 
+Said = TypeVar("Said")
 _NAME = re.compile(r"step-(\d+)")
 STATE, WEIGHTS, AVERAGE, OPTIMIZER = (
     "state.json",
@@ -48,8 +49,11 @@ class Checkpoints:
         """The folder of a checkpoint."""
         return self.folder / f"step-{step:06d}"
 
-    def save(self, step: int, write: Callable[[Path], None]) -> Path:
+    def save(self, step: int, write: Callable[[Path], Said]) -> Said | None:
         """Let `write` fill a folder and make it the checkpoint of this step; one that is there already stays as it is.
+
+        Returns:
+            What `write` does; `None` where it was not called.
 
         Raises:
             CheckpointError: it cannot be written, for want of room for instance; earlier checkpoints stay.
@@ -57,12 +61,12 @@ class Checkpoints:
         final = self.path(step)
         if final.is_dir():
             # A training comes to the same bits again, and to replace it would be a moment without it.
-            return final
+            return None
         part = self._part(step)
         try:
             self.clear_parts()
             part.mkdir(parents=True)
-            write(part)
+            said = write(part)
             for file in part.iterdir():
                 flush(file)
             flush(part)
@@ -87,7 +91,7 @@ class Checkpoints:
             with suppress(OSError):
                 os.replace(self.path(old), self._part(old))
         self.clear_parts()
-        return final
+        return said
 
     def clear_parts(self) -> None:
         """Remove what a killed process left half written or half removed."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .chance import Key, normal, stream
+from .errors import TrainingError
 from .objective import (
     NoiseSchedule,
     PredictionType,
@@ -47,12 +48,23 @@ class Objective:
 
     @classmethod
     def of(cls, settings: TrainingSettings, scheduler: object, device: torch.device) -> Objective:
-        """For a model with this diffusers scheduler."""
+        """For a model with this diffusers scheduler.
+
+        Raises:
+            TrainingError: min-SNR gives every timestep of the range the weight 0, as with zero terminal SNR the last.
+        """
         kind = settings.prediction_type
         if kind == "auto":
             kind = scheduler.config.get("prediction_type", "epsilon")  # type: ignore[attr-defined]
         schedule = NoiseSchedule.of(scheduler, zero_terminal_snr=settings.zero_terminal_snr)
-        return cls(settings, schedule.to(device), cast(PredictionType, kind))
+        objective = cls(settings, schedule.to(device), cast(PredictionType, kind))
+        low, high = timesteps_from(torch.tensor([0.0, 1.0]), len(schedule), *settings.timestep_range)
+        if not objective.weights(torch.arange(int(low), int(high) + 1, device=device)).any():
+            raise TrainingError(
+                "the timesteps of timestep_range show nothing of the picture, so that min_snr_gamma gives them no weight; "
+                "begin the range earlier, or leave min_snr_gamma out"
+            )
+        return objective
 
     def noised(self, latents: Tensor, keys: Sequence[Key], timesteps: Tensor | None = None) -> Noised:
         """Latents (n, c, h, w) with the noise and at the timesteps of their keys.
@@ -72,11 +84,8 @@ class Objective:
             # Only what the network sees is perturbed (Ning et al. 2023), not what it is asked for.
             extra = _stacked(latents.shape[1:], "input perturbation", keys).to(device)
             noise = noise + settings.input_perturbation * extra
-        weights = torch.ones(len(latents), device=device)
-        if settings.min_snr_gamma is not None:
-            snr = self.schedule.snr(timesteps)
-            weights = min_snr_weight(snr, settings.min_snr_gamma, self.prediction_type)
-        return Noised(self.schedule.add_noise(latents, noise, timesteps), timesteps, target, weights)
+        noisy = self.schedule.add_noise(latents, noise, timesteps)
+        return Noised(noisy, timesteps, target, self.weights(timesteps))
 
     def timesteps(self, keys: Sequence[Key]) -> Tensor:
         """One timestep for each key, (n,)."""
@@ -86,6 +95,12 @@ class Objective:
             # Logit-normal (Esser et al. 2024, eq. 19) prefers the middle of the schedule.
             draws = torch.tensor([stream("timestep", *key).standard_normal() for key in keys]).sigmoid()
         return timesteps_from(draws, len(self.schedule), *self.settings.timestep_range)
+
+    def weights(self, timesteps: Tensor) -> Tensor:
+        """How much a sample at each timestep (n,) counts, (n,)."""
+        if self.settings.min_snr_gamma is None:
+            return torch.ones(len(timesteps), device=timesteps.device)
+        return min_snr_weight(self.schedule.snr(timesteps), self.settings.min_snr_gamma, self.prediction_type)
 
     def losses(self, prediction: Tensor, noised: Noised, mask: Tensor | None = None) -> Tensor:
         """Weighted error of each sample, (n,)."""

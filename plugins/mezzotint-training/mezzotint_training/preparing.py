@@ -11,6 +11,7 @@ from typing import Any
 from mezzotint import Pipeline
 
 from .data.buckets import Buckets
+from .data.captions import parts_of
 from .data.dataset import Dataset
 from .data.folder import read_folder
 from .data.images import may_be_transparent
@@ -176,6 +177,10 @@ def _check_effect(settings: TrainingSettings, found: Sequence[Item], items: Sequ
     for need, option in unmet(settings):
         if option == "keep_tokens" and not varied:
             raise TrainingError(need.refusal(option, partial(getattr, settings)))
+    if "shuffle_captions" in asked and not any(map(_can_be_shuffled, items)):
+        raise TrainingError(
+            "shuffle_captions does nothing, as no caption has two parts that may move; leave shuffle_captions out"
+        )
     for option in ("prior_data", "prior_caption", "prior_weight"):
         if option in asked and not any(item.is_prior for item in items):
             why = (
@@ -200,6 +205,12 @@ def _check_effect(settings: TrainingSettings, found: Sequence[Item], items: Sequ
             else "no picture has one; put NAME.mask.png beside NAME.jpg"
         )
         raise TrainingError(f"masks does nothing, as {why}, or leave masks out")
+
+
+def _can_be_shuffled(item: Item) -> bool:
+    how = item.captioning
+    whole = (" ".join((how.prefix, caption, how.suffix)) for caption in item.captions)
+    return any(len(parts_of(caption, how.separator)) - how.keep_tokens > 1 for caption in whole)
 
 
 def _captioning(settings: TrainingSettings) -> Captioning:

@@ -10,6 +10,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import TorchDynamoPlugin
+from mezzotint.models.compiler import MISSING, has_compiler
 
 from .errors import TrainingError
 
@@ -22,8 +23,8 @@ def make_accelerator(device: torch.device, mixed_precision: str, *, compiles: bo
     Raises:
         TrainingError: networks are to be compiled, and there is no compiler.
     """
-    if compiles:
-        _require_compiler(device)
+    if compiles and not has_compiler(device):
+        raise TrainingError(MISSING)
     # A second training in one process may have another precision, which accelerate keeps in a shared state.
     AcceleratorState._reset_state()
     return Accelerator(
@@ -45,18 +46,3 @@ def compiling_every_shape() -> Iterator[None]:
         # diffusers looks up torch's version in its forward.
         warnings.filterwarnings("ignore", "Dynamo detected a call to a `functools.lru_cache`", UserWarning)
         yield
-
-
-def _require_compiler(device: torch.device) -> None:
-    """Inductor writes C++ for a CPU; without a compiler it would say so only after everything is encoded."""
-    if device.type != "cpu":
-        return
-    from torch._inductor.cpp_builder import get_cpp_compiler
-    from torch._inductor.exc import InvalidCxxCompiler
-
-    try:
-        get_cpp_compiler()
-    except InvalidCxxCompiler:
-        raise TrainingError(
-            "compile needs a C++ compiler, and none is installed here; install one, set CXX, or leave compile out"
-        ) from None

@@ -120,7 +120,6 @@ class Training:
         self.losses: list[tuple[int, float]] = []
         self.validation: list[tuple[int, float]] = []
         self._held = ExitStack()
-        self._too_large: TooLarge | None = None
         self._prompts = read_prompts(settings.sample_prompts) if settings.sample_prompts else []
 
     def __enter__(self) -> Training:
@@ -150,6 +149,7 @@ class Training:
         self._claim_folder(resume)
         trainee.check(self.data.training)
         process, count = self.accelerator.process_index, self.accelerator.num_processes
+        self._check_warmup(count)
         encoders = make_encoders(trainee, settings)
         training = encoders.fill(self.data.training, process, count, self.accelerator.wait_for_everyone)
         held_out = encoders.fill(self.data.held_out, process, count, self.accelerator.wait_for_everyone)
@@ -181,6 +181,16 @@ class Training:
         if hasattr(self._optimizer, "train"):
             self._optimizer.train()
         self._writer = self._make_writer()
+
+    def _check_warmup(self, processes: int) -> None:
+        settings = self.settings
+        order = self.data.training.order(settings.batch_size, settings.seed)
+        steps = settings.steps_of(order.batches_per_epoch, processes)
+        if settings.warmup_steps >= steps:
+            raise TrainingError(
+                f"warmup_steps is {settings.warmup_steps} and the training takes {steps} steps, so the learning rate would never "
+                "come to what is set; lower warmup_steps"
+            )
 
     def _where_it_stands(self) -> str:
         if self.step == 0:
@@ -249,10 +259,10 @@ class Training:
         """
         self._check_weights()
         if self.is_main:
-            self.checkpoints.save(self.step, self._write)
-            if self._too_large is not None:
+            too_large = self.checkpoints.save(self.step, self._write)
+            if too_large is not None:
                 raise TrainingError(
-                    f"{self._too_large}; step {self.step} is saved, and resume with that goes on from it"
+                    f"{too_large}; step {self.step} is saved, and resume with that goes on from it"
                 )
         self.accelerator.wait_for_everyone()
 
@@ -349,7 +359,8 @@ class Training:
                     for prompt, image in zip(self._prompts, images, strict=True):
                         self._writer.add_image(prompt.prompt, np.asarray(image), self.step, dataformats="HWC")
 
-    def _write(self, folder: Path) -> None:
+    def _write(self, folder: Path) -> TooLarge | None:
+        """Fill a checkpoint's folder; returns why the exported file is not among it, as the state is good without."""
         write_state(
             folder,
             state=self._state(),
@@ -365,8 +376,8 @@ class Training:
             with averaged(self.parameters, self.ema, self._optimizer):
                 self.trainee.export(folder / self.output.name, self.facts())
         except TooLarge as error:
-            # The state is good; another type of number saves it.
-            self._too_large = error
+            return error
+        return None
 
     def _state(self) -> dict[str, Any]:
         return {

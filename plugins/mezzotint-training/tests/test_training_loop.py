@@ -323,6 +323,19 @@ def test_the_learning_rate_warms_up_and_falls(name, run, pipe, pictures, tmp_pat
 # What is seen meanwhile.
 
 
+def test_a_warmup_that_never_ends_is_refused_before_anything_is_encoded(run, monkeypatch):
+    monkeypatch.setattr("mezzotint_training.training.make_encoders", lambda *_: pytest.fail("encodes"))
+    with pytest.raises(TrainingError, match="warmup_steps is 4 and the training takes 4 steps"):
+        run("a", steps=4, warmup_steps=4)
+
+
+def test_timesteps_that_would_all_count_nothing_are_refused(run):
+    options = {"zero_terminal_snr": True, "prediction_type": "v_prediction", "timestep_range": (0.999, 1)}
+    with pytest.raises(TrainingError, match="so that min_snr_gamma gives them no weight"):
+        run("a", steps=1, min_snr_gamma=5, **options)
+    run("b", steps=1, **options)
+
+
 def without_spread(vae) -> None:
     """A random VAE says that a picture may be anything, so there would be nothing to learn."""
     half = vae.config.latent_channels
@@ -678,7 +691,7 @@ def test_after_weights_that_are_no_numbers_the_checkpoint_that_is_good_is_named(
     assert Checkpoints(tmp_path / "a-training" / "checkpoints", 2).steps() == [2]
 
 
-def test_ctrl_c_saves_and_resume_goes_on(run, tmp_path):
+def test_ctrl_c_saves_and_resume_goes_on(run, caplog):
     import os
     import signal
 
@@ -688,7 +701,9 @@ def test_ctrl_c_saves_and_resume_goes_on(run, tmp_path):
         if step == 3:
             os.kill(os.getpid(), signal.SIGINT)
 
-    assert run("b", steps=6, stop_after=interrupt) is None
+    with caplog.at_level("INFO", "mezzotint"):
+        assert run("b", steps=6, stop_after=interrupt) is None
+    assert "stops after this step, which is saved; a second time stops at once" in caplog.text
     assert (run.result.step, run.result.finished) == (3, False)
     assert equal(whole, run("b", steps=6, resume=True))
 

@@ -111,6 +111,15 @@ def test_what_needs_something_of_the_pictures_is_refused_once_they_are_read(pipe
     ):
         with pytest.raises(TrainingError, match=said):
             prepare(folder, TrainingSettings(**options), pipe)
+    for caption in "01":
+        (folder / f"{caption}.txt").write_text("one, two")
+    for options in (
+        {"shuffle_captions": True, "keep_tokens": 1},
+        {"shuffle_captions": True, "keep_tokens": 9},
+    ):
+        with pytest.raises(TrainingError, match="shuffle_captions does nothing, as no caption has two parts"):
+            prepare(folder, TrainingSettings(**options), pipe)
+    prepare(folder, TrainingSettings(shuffle_captions=True), pipe)
     shuffled = Item(folder / "0.png", ("a, b",), Captioning(shuffle=True))
     of_class = Item(folder / "1.png", ("c",), is_prior=True)
     prepare([shuffled, of_class], TrainingSettings(keep_tokens=1, prior_weight=0.5), pipe)

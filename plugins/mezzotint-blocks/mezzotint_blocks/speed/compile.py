@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from mezzotint import hookimpl, shadowed
+from mezzotint.errors import PlanError
 
 from ..between_runs import KeepsBetweenRuns
 
@@ -31,9 +32,12 @@ class Compile(
     @contextmanager
     def patch_unet(self, unet: Any, pipe: Pipeline) -> Iterator[None]:
         """Let resnets and transformer blocks run compiled."""
-        from .regions import REGIONS, Region, require_compiler
+        from mezzotint.models.compiler import MISSING, has_compiler
 
-        require_compiler(unet.device)
+        from .regions import REGIONS, Region
+
+        if not has_compiler(unet.device):
+            raise PlanError(f"{MISSING}: packed-weights is faster than plain torch without one")
         regions = _regions(pipe)
         with ExitStack() as stack:
             for module in unet.modules():

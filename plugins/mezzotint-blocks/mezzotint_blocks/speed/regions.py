@@ -2,42 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from mezzotint.errors import PlanError
 from torch import Tensor
 
 from .untouched import has_foreign_forward, is_changed_inside, settings_of
 
 REGIONS = ("ResnetBlock2D", "BasicTransformerBlock")
 """Classes of the blocks that are compiled."""
-
-
-def require_compiler(device: torch.device) -> None:
-    """Inductor writes C++ for a CPU.
-
-    Raises:
-        PlanError: there is no compiler for it.
-    """
-    if device.type != "cpu":
-        return
-    from torch._inductor import config
-
-    names = config.cpp.cxx
-    names = [names] if isinstance(names, str) else [name for name in names if name]
-    names += ["cl"] if sys.platform == "win32" else ["g++", "clang++", "c++"]
-    if not any(shutil.which(name) for name in names):
-        raise PlanError(
-            "compile needs a C++ compiler, and none is installed here (looked for "
-            f"{', '.join(dict.fromkeys(names))}); install one, set CXX, or leave compile out: "
-            "packed-weights is faster than plain torch without one"
-        )
 
 
 @dataclass(eq=False)

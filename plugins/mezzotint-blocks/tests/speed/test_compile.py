@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 from mezzotint.errors import PlanError
+from mezzotint.models.compiler import MISSING, has_compiler
 from mezzotint.testing import fingerprint
 from mezzotint_blocks.caches import DeepCache, TokenMerging
 from mezzotint_blocks.speed import Compile
-from mezzotint_blocks.speed.regions import Region, Regions, require_compiler
+from mezzotint_blocks.speed.regions import Region, Regions
 from speed_stand_ins import RUN, Weights
+from torch._inductor import config
 
 
 @pytest.fixture
@@ -17,7 +19,7 @@ def no_inductor(monkeypatch):
     """Exported graphs run as they are: what is shared and what is left alone does not need the compiler."""
     from torch._inductor import compile_fx
 
-    monkeypatch.setattr("mezzotint_blocks.speed.regions.require_compiler", lambda device: None)
+    monkeypatch.setattr("mezzotint.models.compiler.has_compiler", lambda device: True)
     monkeypatch.setattr(compile_fx, "compile_fx", lambda graph, inputs: graph)
 
 
@@ -88,20 +90,20 @@ def test_nothing_is_left_after_an_error(pipe, no_inductor, error):
     assert fingerprint(pipe).diff(before) == []
 
 
-def test_a_machine_without_a_compiler_is_told_so(monkeypatch):
-    monkeypatch.setattr("shutil.which", lambda name: None)
-    with pytest.raises(PlanError, match=r"compile needs a C\+\+ compiler, and none is installed here"):
-        require_compiler(torch.device("cpu"))
+def test_a_machine_without_a_compiler_is_told_so(pipe):
+    with (
+        config.patch({"cpp.cxx": ("no-such-compiler",)}),
+        pytest.raises(PlanError, match=r"compile needs a C\+\+ compiler, and none is installed here"),
+    ):
+        pipe("a cat", use=[Compile()], **RUN)
 
 
 @pytest.mark.slow
 @torch.no_grad()
 def test_inductor_itself_gives_the_block_to_rounding(pipe):
     """The one real compilation: it takes as long as the C++ compiler does."""
-    try:
-        require_compiler(torch.device("cpu"))
-    except PlanError as error:
-        pytest.skip(str(error))
+    if not has_compiler(torch.device("cpu")):
+        pytest.skip(MISSING)
     block = pipe.unet.mid_block.resnets[0]
     plain, regions = block.forward, Regions()
     hidden_states, emb = torch.randn(2, 16, 8, 8), torch.randn(2, 32)

@@ -17,6 +17,7 @@ from mezzotint.testing import save_tiny_model
 from mezzotint_lora.training.command import command
 from PIL import Image
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 OPTIONS = [
     "--steps",
@@ -126,6 +127,19 @@ def test_two_processes_train_one_lora_and_accelerate_launch_resumes_to_the_same_
     assert all(torch.allclose(a[key], c[key], atol=1e-5) for key in a)
 
 
+def logged(folder: Path, name: str) -> list[float]:
+    events = EventAccumulator(str(folder / f"{name}-training" / "log")).Reload()
+    return [event.value for event in events.Scalars("loss")]
+
+
+def test_the_loss_that_is_logged_is_of_all_processes(folder):
+    assert launch(arguments(folder, "a", "--tensorboard"), processes=2) == [0, 0]
+    assert run(folder, "b", "--accumulate", "2", "--tensorboard").exit_code == 0
+    assert run(folder, "c", "--tensorboard").exit_code == 0
+    assert logged(folder, "a") == pytest.approx(logged(folder, "b"), abs=1e-5)
+    assert logged(folder, "a") != pytest.approx(logged(folder, "c"), abs=1e-3)
+
+
 def refusal(folder: Path, *more: str) -> str:
     result = CliRunner().invoke(command, arguments(folder, "a", *more))
     assert result.exit_code
@@ -139,6 +153,16 @@ def test_an_output_that_is_taken_is_refused_before_the_model_is_opened(folder, m
     (folder / "a.safetensors").unlink()
     (folder / "a-training" / "checkpoints" / "step-000002").mkdir(parents=True)
     assert "a-training holds a training that came to step 2" in refusal(folder)
+
+
+def test_an_error_calls_an_option_as_it_is_typed(folder):
+    (folder / "caption_dropout").mkdir()
+    config = folder / "caption_dropout" / "validate_every"
+    config.write_text("rank = [")
+    assert "/caption_dropout/validate_every is not TOML" in refusal(folder, "--config", str(config))
+    assert "--validate-every does nothing without validation; set" in refusal(folder, "--validate-every", "7")
+    said = refusal(folder, "--caption-dropout", "2")
+    assert "option '--caption-dropout': input should be less" in said
 
 
 def test_a_file_that_is_no_data_set_is_refused_before_the_model_is_opened(folder, monkeypatch):

@@ -21,13 +21,18 @@ def vary(captions: tuple[str, ...], how: Captioning, random: np.random.Generator
         return ""
     if not (how.shuffle or how.tag_dropout):
         return caption
-    parts = [part for part in (part.strip() for part in caption.split(how.separator)) if part]
+    parts = parts_of(caption, how.separator)
     fixed, loose = parts[: how.keep_tokens], parts[how.keep_tokens :]
     keys = random.random((len(loose), 2))
     kept = [(key, part) for (key, chance), part in zip(keys, loose, strict=True) if chance >= how.tag_dropout]
     if how.shuffle:
         kept.sort(key=lambda pair: pair[0])
     return f"{how.separator} ".join([*fixed, *(part for _, part in kept)])
+
+
+def parts_of(caption: str, separator: str) -> list[str]:
+    """What stands between separators, without blanks around it."""
+    return [part for part in (part.strip() for part in caption.split(separator)) if part]
 
 
 def possible(captions: tuple[str, ...], how: Captioning) -> tuple[str, ...] | None:
@@ -44,6 +49,6 @@ def tag_frequency(captions: list[str], separator: str) -> dict[str, int]:
     """How many captions have a part, for kohya's `ss_tag_frequency`."""
     counts: dict[str, int] = {}
     for caption in captions:
-        for tag in filter(None, (part.strip() for part in caption.split(separator))):
+        for tag in parts_of(caption, separator):
             counts[tag] = counts.get(tag, 0) + 1
     return counts
