@@ -38,19 +38,21 @@ def mean(values: np.ndarray) -> Measured:
     return _between(float(values.mean()), means, len(values))
 
 
-def ratio(hits: np.ndarray, base: np.ndarray) -> Measured:
-    """The share of one over that of the other, (n,) bool each; the interval is bootstrapped over pairs.
+def ratio(hits: np.ndarray, base: np.ndarray, *, paired: bool = True) -> Measured:
+    """The share of one, (n,) bool, over that of the other, (m,) bool; where the base has no hit there is no ratio: NaN.
 
-    Where the base has no hit there is no ratio: NaN.
+    Args:
+        paired: both are of the same n pictures, and the interval is bootstrapped over these.
     """
     places = _again(len(hits))
-    above, below = hits[places].mean(1), base[places].mean(1)
+    above = hits[places].mean(1)
+    below = base[places if paired else _again(len(base), seed=1)].mean(1)
     value = float(hits.mean() / base.mean()) if base.any() else float("nan")
     return _between(value, above[below > 0] / below[below > 0], len(hits))
 
 
-def _again(count: int) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, count, (ROUNDS, count))
+def _again(count: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, count, (ROUNDS, count))
 
 
 def _between(value: float, drawn: np.ndarray, count: int) -> Measured:

@@ -9,18 +9,20 @@ from . import CREDIT
 def run(demo: Demo) -> None:
     """Everything, one after the other."""
     from .measuring import measure, show, table
-    from .pictures import TRAINED, Twemoji, write_pictures
-    from .training import SETTINGS
+    from .pictures import TRAINED, Twemoji, write_pictures, write_prior
+    from .training import with_prior
 
     twemoji = Twemoji(demo.emoji, demo.folder / "packages")
-    lora = demo.train("twemoji-style", write_pictures(twemoji, demo.folder / "pictures"), SETTINGS)
+    pictures = write_pictures(twemoji, demo.folder / "pictures")
+    prior = write_prior(twemoji, twemoji.measured(demo.count), demo.folder / "prior")
+    lora = demo.train("twemoji-style", pictures, with_prior(prior))
     show(demo, twemoji, lora)
     figures = measure(demo, twemoji, lora)
     facts = {"pictures": TRAINED, "credit": CREDIT, "lora": lora.name, "bytes": lora.stat().st_size}
     demo.write("style", figures, facts, table(figures))
 
 
-command = demo_command("style", run, help=__doc__, count=128)
+command = demo_command("style", run, help=__doc__, count=384)
 
 if __name__ == "__main__":
     command(prog_name="python -m demos.style")

@@ -54,60 +54,68 @@ def show(demo: Demo, twemoji: Twemoji, lora: Path) -> Path:
 
 
 def measure(demo: Demo, twemoji: Twemoji, lora: Path) -> dict[str, Measured]:
-    """By name, over held-out concepts.
+    """By name, over `twemoji.measured`, of which the training has seen no picture.
 
     * `style, …`: pictures that the classifier takes for Twemoji: the base's asked for in its own words, those at each weight,
       and real ones of both sets. It is trained on the two sets' pictures of all other concepts: Twemoji's, and the flat
       set's, which is the style that the training starts from.
     * `R@5 pictures, …`: pictures for which the scorer has the concept's real picture among the five nearest; of the base
-      among the flat set, of the LoRA among Twemoji, both of the same concepts. `kept`: at weight 1, relative to the base.
-    * `R@5 names, …`: pictures whose name is among the five nearest names. `names kept`: at weight 1, relative to the base.
-    * `…, new to the base`: the base, asked for the same concepts in styles of its own in which it has never seen them, as
-      the LoRA has never seen them in Twemoji's; `… kept of what is new`: at weight 1, relative to that.
-
-    The scorer has seen Twemoji's pictures of other concepts (`judge_of_both`): what it makes of the real pictures of these
-    is how much it can find. Neither has it seen those that are new to the base.
+      among the flat set, of the LoRA among Twemoji, both of the same concepts.
+    * `R@5 names, …`: pictures whose name is among the five nearest names, for a scorer that has seen Twemoji's pictures of
+      other concepts (`judge_of_both`): what it makes of the real pictures of these is how much it can find. It has seen
+      the flat set's pictures of these, though.
+    * `R@5 names, both sets seen, …`: for a scorer that has seen either set's pictures of these.
+    * `…, new to the base`: the base, asked for concepts in styles of its own in which it has never seen them, as the LoRA has
+      never seen them in Twemoji's. The scorers have not either.
+    * `kept …`: at weight 1, relative to the base.
     """
     gallery, flat = _galleries(demo, twemoji)
-    new = {picture.base: picture for picture in demo.emoji.data.split("pair").pictures if not picture.skin}
-    often = {picture.base for picture in demo.emoji.data.drawn_often().pictures if picture.style == STYLE}
-    # What the base has seen in its own style, where it is at its best, and not in another.
-    bases_asked = flat.keys() & often & new.keys()
-    asked = [picture for picture in twemoji.held_out if picture.base in bases_asked][: demo.count]
-    classifier, figures = _classifier(demo, gallery, flat, asked)
-    emoji = judge_of_both(demo, twemoji, asked)
-
+    asked = twemoji.measured(demo.count)
     bases, labels = [each.base for each in asked], [label_of(each) for each in asked]
+    new = _new_to_base(demo, twemoji)
+    classifier, figures = _classifier(demo, gallery, flat, asked)
+    emoji = judge_of_both(demo, twemoji, [*asked, *new])
+    scorers = {"R@5 names": emoji, "R@5 names, both sets seen": judge_of_both(demo, twemoji, [])}
 
-    def add(name: str, pixels: np.ndarray, among: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        found = emoji.finds_picture(pixels, bases, np.stack(list(among.values())), list(among))
-        named = emoji.finds_name(pixels, labels)
+    def add(name: str, pixels: np.ndarray, among: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        found = {kind: scorer.finds_name(pixels, labels) for kind, scorer in scorers.items()}
+        found["R@5 pictures"] = emoji.finds_picture(
+            pixels, bases, np.stack(list(among.values())), list(among)
+        )
         features = features_of(demo.emoji.judge.scorer, to_tensor(pixels))
-        figures[f"style, {name}"] = share(classifier.is_second(features))
-        figures[f"R@5 pictures, {name}"] = share(found)
-        figures[f"R@5 names, {name}"] = share(named)
-        return found, named
+        found["style"] = classifier.is_second(features)
+        figures.update({f"{kind}, {name}": share(hits) for kind, hits in found.items()})
+        return found
 
     base = add("base", draw(demo.pipe, [in_own_style(each) for each in asked], demo.kept, "base"), flat)
-    unseen = [new[each.base] for each in asked]
-    drawn = draw(demo.pipe, [full_caption(each) for each in unseen], demo.kept, "new to the base")
-    new_to_base = _finds_in_their_styles(emoji, drawn, unseen), emoji.finds_name(drawn, labels)
-    for kind, found in zip(("pictures", "names"), new_to_base, strict=True):
-        figures[f"R@5 {kind}, new to the base"] = share(found)
+    drawn = draw(demo.pipe, [full_caption(each) for each in new], demo.kept, "new to the base")
+    like = {
+        "R@5 pictures": _finds_in_their_styles(emoji, drawn, new),
+        **{
+            kind: scorer.finds_name(drawn, [label_of(each) for each in new])
+            for kind, scorer in scorers.items()
+        },
+    }
+    figures.update({f"{kind}, new to the base": share(hits) for kind, hits in like.items()})
     prompts = [captions(each)[0] for each in asked]
     for weight in WEIGHTS:
         name = f"weight {weight:g}"
-        found = add(name, draw(demo.pipe, prompts, demo.kept, name, use=with_lora(lora, weight)), gallery)
+        ours = add(name, draw(demo.pipe, prompts, demo.kept, name, use=with_lora(lora, weight)), gallery)
         if weight == 1:
-            for kept, ours, theirs, like in zip(
-                ("kept", "names kept"), found, base, new_to_base, strict=True
-            ):
-                figures[kept] = ratio(ours, theirs)
-                figures[f"{kept} of what is new"] = ratio(ours, like)
+            for kind in like:
+                figures[f"kept of {kind}"] = ratio(ours[kind], base[kind])
+                figures[f"kept of {kind}, new"] = ratio(ours[kind], like[kind], paired=False)
     for name, pictures in (("flat", flat), ("Twemoji", gallery)):
-        real = np.stack([pictures[picture.base] for picture in asked])
-        figures[f"R@5 names, {name}"] = share(emoji.finds_name(real, labels))
+        real = np.stack([pictures[base] for base in bases])
+        for kind, scorer in scorers.items():
+            figures[f"{kind}, {name}"] = share(scorer.finds_name(real, labels))
     return figures
+
+
+def _new_to_base(demo: Demo, twemoji: Twemoji) -> list[Picture]:
+    """The base's own drawings of held-out concepts that are kept from its training, though others of the concept are in it."""
+    pairs = {picture.base: picture for picture in demo.emoji.data.split("pair").pictures if not picture.skin}
+    return [pairs[each.base] for each in twemoji.comparable if each.base in pairs]
 
 
 def _galleries(demo: Demo, twemoji: Twemoji) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
@@ -161,16 +169,25 @@ def table(figures: Mapping[str, Measured]) -> str:
     }
     rows |= {name: name for name in (f"weight {weight:g}" for weight in WEIGHTS)}
     rows |= {"real pictures of the flat set": "flat", "real pictures of Twemoji": "Twemoji"}
-    kinds = ("style", "R@5 pictures", "R@5 names")
+    kinds = {
+        "taken for Twemoji": "style",
+        "its picture among the five nearest": "R@5 pictures",
+        "its name among the five nearest": "R@5 names",
+        "… for a scorer that has seen both sets": "R@5 names, both sets seen",
+    }
+    kept = {
+        kind: (figures[f"kept of {kind}"], figures[f"kept of {kind}, new"])
+        for kind in list(kinds.values())[1:]
+    }
+    (pictures, names, names_seen) = kept.values()
     return markdown(
-        [
-            "drawn by",
-            "taken for Twemoji",
-            "its picture among the five nearest",
-            "its name among the five nearest",
-        ],
-        ([title, *(figures.get(f"{kind}, {name}", "") for kind in kinds)] for title, name in rows.items()),
-        f"{figures['kept'].count} concepts that are not among the 200; 95 % intervals in brackets. At weight 1, relative to the "
-        f"base in a style in which it has never seen them: names {figures['names kept of what is new']}, pictures "
-        f"{figures['kept of what is new']}; relative to its best: names {figures['names kept']}, pictures {figures['kept']}.",
+        ["drawn by", *kinds],
+        (
+            [title, *(figures.get(f"{kind}, {name}", "") for kind in kinds.values())]
+            for title, name in rows.items()
+        ),
+        f"{names[0].count} concepts that are not among the 200; second line: {figures['R@5 names, new to the base'].count}; 95 % "
+        f"intervals in brackets. At weight 1, relative to the base at its best: pictures {pictures[0]}, names {names[0]}, for the "
+        f"scorer that has seen both sets {names_seen[0]}; relative to the base in a style in which it has never seen the "
+        f"concept: pictures {pictures[1]}, names {names[1]}.",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -74,6 +75,16 @@ class Twemoji:
         """All others."""
         return self.known[TRAINED:]
 
+    @cached_property
+    def comparable(self) -> list[Picture]:
+        """Those held out of which the base was trained on a drawing in its own style, where it is at its best."""
+        often = {picture.base for picture in self.emoji.data.drawn_often().pictures if picture.style == STYLE}
+        return [picture for picture in self.held_out if picture.base in often]
+
+    def measured(self, count: int) -> list[Picture]:
+        """The last of them; the settings were chosen by looking at those before."""
+        return self.comparable[-count:]
+
     def pixels(self, pictures: list[Picture]) -> np.ndarray:
         """(n, 64, 64, 3) uint8, on white with a margin, as the base model was trained."""
         return on_background(self.drawings(pictures))
@@ -96,11 +107,29 @@ def in_own_style(picture: Picture) -> str:
 
 def write_pictures(twemoji: Twemoji, folder: Path) -> Path:
     """The 200 with their captions in `metadata.jsonl`, with and without article, as any folder to train on."""
+    return _write(folder, twemoji.trained, twemoji.pixels(twemoji.trained), captions)
+
+
+def write_prior(twemoji: Twemoji, measured: Collection[Picture], folder: Path) -> Path:
+    """What the model's own style is, under captions without the trigger: drawings of all concepts but those measured."""
+    hidden = {picture.base for picture in measured}
+    own = twemoji.emoji.data.drawn_often().where(
+        lambda picture: picture.style == STYLE and not picture.skin and picture.base not in hidden
+    )
+    return _write(folder, own.pictures, on_background(own.pixels), lambda picture: (in_own_style(picture),))
+
+
+def _write(
+    folder: Path,
+    pictures: Sequence[Picture],
+    pixels: np.ndarray,
+    captions_of: Callable[[Picture], tuple[str, ...]],
+) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
-    for picture, pixels in zip(twemoji.trained, twemoji.pixels(twemoji.trained), strict=True):
-        name = f"{picture.name}.png"
-        Image.fromarray(pixels).save(folder / name)
-        rows.append(json.dumps({"file_name": name, "text": captions(picture)}))
+    for picture, shown in zip(pictures, pixels, strict=True):
+        name = f"{picture.base}.png"
+        Image.fromarray(shown).save(folder / name)
+        rows.append(json.dumps({"file_name": name, "text": captions_of(picture)}))
     (folder / "metadata.jsonl").write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
     return folder

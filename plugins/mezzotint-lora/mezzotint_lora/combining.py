@@ -61,8 +61,12 @@ def resize(adapter: Adapter, keep: Keep, progress: Progress = silent) -> Adapter
     LoHa and LoKr become LoRAs; full differences and norms stay as they are.
 
     Raises:
-        LoRAError: a DoRA, whose directions cannot be cut without the model.
+        LoRAError: a DoRA, whose directions cannot be cut without the model, or there is nothing that has a rank.
     """
+    if not any(map(rank_of, adapter.deltas.values())):
+        raise LoRAError(
+            "nothing in it has a rank, only whole differences; `mezzotint lora extract` makes a LoRA of two models"
+        )
     deltas = {}
     for done, (target, delta) in enumerate(adapter.deltas.items()):
         deltas[target] = delta if not rank_of(delta) else _cut(target, delta, 1.0, keep)
@@ -203,7 +207,8 @@ def _change(target: Target, delta: Delta) -> Tensor:
 def _refuse(target: Target, delta: Delta) -> None:
     if "magnitude" in delta.tensors:
         raise LoRAError(
-            f"{target.module} is a DoRA, whose change depends on the model's weights; merge it into a model (--into MODEL)"
+            f"{target.module} is a DoRA, whose change depends on the model's weights; only a merge into a model can hold it "
+            "(mezzotint lora merge FILE --into MODEL)"
         )
     left = set(delta.tensors) & {"bias", "up_bias"}
     if left:

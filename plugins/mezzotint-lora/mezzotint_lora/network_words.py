@@ -6,7 +6,7 @@ Source: kohya-ss/sd-scripts `networks/resize_lora.py`, which writes `Dynamic` wh
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mezzotint.strangers_json import parse
@@ -22,30 +22,39 @@ _NO_MORE = ("rslora", "use_tucker", "use_cp")
 
 def up_to_date(metadata: Mapping[str, str], deltas: Iterable[Delta]) -> dict[str, str]:
     """The metadata with ranks, alphas and kind of these LoRAs, where it has such words; the arguments only if readable."""
-    factors = [delta for delta in deltas if rank_of(delta)]
-    kernels = [delta for delta in factors if _is_of_kernel(delta)]
-    others = [delta for delta in factors if not _is_of_kernel(delta)] or kernels
-    told = {DIM: _one(map(rank_of, others)), ALPHA: _one(map(_alpha, others))}
-    words = {**metadata, **{key: value for key, value in told.items() if key in metadata}}
+    told = ranks_and_alphas(deltas)
+    words = {**metadata, **{key: told[key] for key in (DIM, ALPHA) if key in metadata}}
     if ARGUMENTS in words:
-        arguments = _arguments(words.pop(ARGUMENTS), kernels)
+        arguments = _arguments(words.pop(ARGUMENTS), told)
         words |= {} if arguments is None else {ARGUMENTS: json.dumps(arguments)}
     return words
 
 
-def _arguments(text: str, kernels: Sequence[Delta]) -> dict[str, Any] | None:
+def ranks_and_alphas(deltas: Iterable[Delta]) -> dict[str, str]:
+    """`ss_network_dim` and `ss_network_alpha` of LoRAs, and `conv_dim` and `conv_alpha` of those of convolutions."""
+    factors = [delta for delta in deltas if rank_of(delta)]
+    kernels = [delta for delta in factors if _is_of_kernel(delta)]
+    others = [delta for delta in factors if not _is_of_kernel(delta)] or kernels
+    return {
+        DIM: _one(map(rank_of, others)),
+        ALPHA: _one(map(_alpha, others)),
+        "conv_dim": _one(map(rank_of, kernels)),
+        "conv_alpha": _one(map(_alpha, kernels)),
+    }
+
+
+def _arguments(text: str, told: Mapping[str, str]) -> dict[str, Any] | None:
     try:
         found = parse(text)
     except ValueError:
         return None
     if not isinstance(found, dict):
         return None
-    told = {
-        "algo": "lora",
-        "conv_dim": _one(map(rank_of, kernels)),
-        "conv_alpha": _one(map(_alpha, kernels)),
+    return {
+        key: "lora" if key == "algo" else told.get(key, value)
+        for key, value in found.items()
+        if key not in _NO_MORE
     }
-    return {key: told.get(key, value) for key, value in found.items() if key not in _NO_MORE}
 
 
 def _is_of_kernel(delta: Delta) -> bool:

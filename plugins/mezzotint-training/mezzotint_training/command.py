@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -105,20 +104,7 @@ def training_command(
 
 
 class _TrainingCommand(click.Command):
-    """Answers an option of another trainer with the one of that meaning, and calls options as they are typed."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except TrainingError as error:
-            raise type(error)(self._as_typed(str(error))) from error.__cause__
-
-    def _as_typed(self, text: str) -> str:
-        """`--batch-size` for `batch_size`; names without an underscore are words as well and stay."""
-        names = [name for parameter in self.params if (name := parameter.name) and "_" in name]
-        # Not as a part of a path.
-        alone = rf"(?<![\w/\\.-])(?:{'|'.join(names)})(?![\w/\\-]|\.\w)"
-        return re.sub(alone, lambda found: f"--{found[0].replace('_', '-')}", text)
+    """Answers an option of another trainer with the one of that meaning."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:

@@ -149,7 +149,6 @@ class Training:
         self._claim_folder(resume)
         trainee.check(self.data.training)
         process, count = self.accelerator.process_index, self.accelerator.num_processes
-        self._check_warmup(count)
         encoders = make_encoders(trainee, settings)
         training = encoders.fill(self.data.training, process, count, self.accelerator.wait_for_everyone)
         held_out = encoders.fill(self.data.held_out, process, count, self.accelerator.wait_for_everyone)
@@ -157,6 +156,12 @@ class Training:
         self.order = training.order(settings.batch_size, settings.seed)
         self.batches = Batches(training, encoders.latents, encoders.text, trainee, settings.prior_weight)
         self.last = settings.steps_of(self.order.batches_per_epoch, count)
+        if settings.warmup_steps >= self.last and self.is_main:
+            logger.warning(
+                "warmup_steps is %d and the training takes %d steps, so the learning rate never comes to what is set",
+                settings.warmup_steps,
+                self.last,
+            )
         self._validate = None
         if len(held_out):
             watched = Batches(held_out, encoders.latents, encoders.text, trainee, settings.prior_weight)
@@ -181,16 +186,6 @@ class Training:
         if hasattr(self._optimizer, "train"):
             self._optimizer.train()
         self._writer = self._make_writer()
-
-    def _check_warmup(self, processes: int) -> None:
-        settings = self.settings
-        order = self.data.training.order(settings.batch_size, settings.seed)
-        steps = settings.steps_of(order.batches_per_epoch, processes)
-        if settings.warmup_steps >= steps:
-            raise TrainingError(
-                f"warmup_steps is {settings.warmup_steps} and the training takes {steps} steps, so the learning rate would never "
-                "come to what is set; lower warmup_steps"
-            )
 
     def _where_it_stands(self) -> str:
         if self.step == 0:

@@ -57,6 +57,8 @@ def command(ctx: click.Context, file: Path, model: str | None, keys: bool, as_js
 
 
 def _print(found: Description) -> None:
+    from ..fitting import by_reason
+
     family = (
         f"{found.family.title} ({found.family.because})"
         if found.family
@@ -79,8 +81,8 @@ def _print(found: Description) -> None:
     for name, value in rows:
         if value:
             _say(f"{name:{width}}  {value}")
-    for key, why in found.unread.items():
-        _say(f"{'unread':{width}}  {key} {why}")
+    for line in by_reason(found.unread):
+        _say(f"{'unread':{width}}  {line}")
 
 
 def _print_fit(model: str | None, report: Any, keys: bool) -> None:

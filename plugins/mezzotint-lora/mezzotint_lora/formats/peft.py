@@ -43,6 +43,9 @@ _REFUSED = {
     "lora_embedding_A": "LoRA of an embedding",
     "lora_embedding_B": "LoRA of an embedding",
     "oft_r": "OFT",
+    "oft_R.weight": "OFT",
+    "ia3_l": "IA³",
+    "base_layer.bias": "a bias of the model itself (bias=…)",
 }
 LAYOUT = Layout(
     "peft",

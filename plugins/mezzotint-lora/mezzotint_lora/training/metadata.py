@@ -6,35 +6,51 @@ Sources: kohya-ss/sd-scripts `train_network.py`, `library/sai_model_spec.py`.
 from __future__ import annotations
 
 import json
+import math
 import time
+from collections import Counter
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from mezzotint import Pipeline
 from mezzotint_training import Facts
 from mezzotint_training.data.captions import tag_frequency
+from mezzotint_training.data.item import Item
 
+from ..adapter import Delta
+from ..network_words import ALPHA, DIM, ranks_and_alphas
 from .settings import LoRASettings
 
 _MODULES = {"lora": "networks.lora", "loha": "lycoris.kohya", "lokr": "lycoris.kohya"}
 
 
 def metadata_of(
-    path: Path, facts: Facts, settings: LoRASettings, pipe: Pipeline, prediction_type: str
+    path: Path,
+    facts: Facts,
+    settings: LoRASettings,
+    pipe: Pipeline,
+    prediction_type: str,
+    deltas: Collection[Delta],
 ) -> dict[str, str]:
-    """Every value is text, as safetensors wants it."""
+    """Of the file with these deltas; every value is text, as safetensors wants it."""
     now = time.time()
+    # The start of PiSSA and OLoRA is saved within, and rsLoRA's scale as alpha; a Kronecker product may have no rank.
+    saved = ranks_and_alphas(deltas) if settings.kind == "lora" else {}
     title = settings.title or path.stem
     width, height = settings.resolution or pipe.native_size
     items = facts.dataset.items
     subjects = [item for item in items if not item.is_prior]
     captions = [caption for item in subjects for caption in item.captions]
+    batches = facts.dataset.order(settings.batch_size).batches_per_epoch
+    last = settings.steps_of(batches, facts.processes)
+    steps_of_epoch = batches / (settings.accumulate * facts.processes)
     words: dict[str, Any] = {
         "ss_output_name": path.stem,
         "ss_network_module": _MODULES[settings.kind],
-        "ss_network_dim": settings.rank,
-        "ss_network_alpha": settings.alpha_of(settings.rank, conv=False),
-        "ss_network_args": json.dumps(_network_args(settings)),
+        "ss_network_dim": saved.get(DIM, settings.rank),
+        "ss_network_alpha": saved.get(ALPHA, settings.alpha_of(settings.rank, conv=False)),
+        "ss_network_args": json.dumps(_network_args(settings, saved)),
         "ss_network_dropout": settings.dropout or None,
         "ss_base_model_version": _version(pipe, prediction_type),
         "ss_sd_model_name": Path(pipe.source.name).name,
@@ -46,20 +62,19 @@ def metadata_of(
         "ss_bucket_info": json.dumps(_buckets(facts)),
         "ss_datasets": json.dumps(_datasets(facts, width, height)),
         "ss_tag_frequency": json.dumps({_folder(subjects): tag_frequency(captions, ",")}),
-        "ss_num_train_images": len(subjects),
-        "ss_num_reg_images": len(items) - len(subjects),
-        "ss_num_batches_per_epoch": facts.dataset.order(settings.batch_size).batches_per_epoch,
-        "ss_num_epochs": settings.epochs or facts.epoch,
+        "ss_num_train_images": sum(item.repeats for item in subjects),
+        "ss_num_reg_images": sum(item.repeats for item in items if item.is_prior),
+        "ss_num_batches_per_epoch": batches,
+        "ss_num_epochs": math.ceil(last / steps_of_epoch),
         "ss_batch_size_per_device": settings.batch_size,
         "ss_total_batch_size": settings.batch_size * facts.processes * settings.accumulate,
         "ss_gradient_accumulation_steps": settings.accumulate,
         "ss_gradient_checkpointing": settings.gradient_checkpointing,
         "ss_mixed_precision": settings.mixed_precision,
         "ss_steps": facts.step,
-        "ss_max_train_steps": settings.steps_of(
-            facts.dataset.order(settings.batch_size).batches_per_epoch, facts.processes
-        ),
-        "ss_epoch": facts.epoch,
+        "ss_max_train_steps": last,
+        # kohya counts the epoch that is under way.
+        "ss_epoch": math.ceil(facts.step / steps_of_epoch),
         "ss_learning_rate": settings.rate,
         "ss_unet_lr": settings.rate,
         "ss_text_encoder_lr": settings.text_encoder_rate if settings.train_text_encoder else None,
@@ -73,9 +88,7 @@ def metadata_of(
         "ss_ip_noise_gamma": settings.input_perturbation or None,
         "ss_prior_loss_weight": settings.prior_weight,
         "ss_masked_loss": settings.masks or settings.alpha_masks,
-        "ss_caption_dropout_rate": settings.caption_dropout,
-        "ss_shuffle_caption": settings.shuffle_captions,
-        "ss_keep_tokens": settings.keep_tokens,
+        **_alike([_varied(item) for item in subjects]),
         "ss_clip_skip": settings.clip_skip or None,
         "ss_cache_latents": settings.cache != "off",
         "ss_ema_decay": settings.ema,
@@ -100,11 +113,12 @@ def metadata_of(
     return {name: str(value) for name, value in words.items() if value is not None}
 
 
-def _network_args(settings: LoRASettings) -> dict[str, str]:
+def _network_args(settings: LoRASettings, saved: Mapping[str, str]) -> dict[str, str]:
     chosen: dict[str, Any] = {"algo": settings.kind} if settings.kind != "lora" else {}
     if settings.targets == "all":
         conv_rank = settings.conv_rank or settings.rank
-        chosen |= {"conv_dim": conv_rank, "conv_alpha": settings.alpha_of(conv_rank, conv=True)}
+        asked = {"conv_dim": conv_rank, "conv_alpha": settings.alpha_of(conv_rank, conv=True)}
+        chosen |= {name: saved.get(name, value) for name, value in asked.items()}
     for name in ("dora", "rslora"):
         if getattr(settings, name):
             chosen[name] = True
@@ -138,20 +152,46 @@ def _buckets(facts: Facts) -> dict[str, Any]:
     }
 
 
+def _varied(item: Item) -> dict[str, Any]:
+    """How a picture and its caption are varied, in the words of kohya's subsets."""
+    how = item.captioning
+    return {
+        "shuffle_caption": how.shuffle,
+        "keep_tokens": how.keep_tokens,
+        "caption_dropout_rate": how.dropout,
+        "caption_tag_dropout_rate": how.tag_dropout,
+        "caption_prefix": how.prefix or None,
+        "caption_suffix": how.suffix or None,
+        "flip_aug": item.flip,
+        "random_crop": item.random_crop,
+    }
+
+
+def _alike(of_items: list[dict[str, Any]]) -> dict[str, Any]:
+    """`ss_` words for what is the same of all; the rest stands in `ss_datasets`."""
+    return {
+        f"ss_{name}": value
+        for name, value in of_items[0].items()
+        if all(other[name] == value for other in of_items)
+    }
+
+
 def _datasets(facts: Facts, width: int, height: int) -> list[dict[str, Any]]:
-    subsets: dict[tuple[str, int, bool], int] = {}
+    counts: Counter[str] = Counter()
     for item in facts.dataset.items:
-        key = (item.path.parent.name, item.repeats, item.is_prior)
-        subsets[key] = subsets.get(key, 0) + 1
+        facts_of_subset = {
+            "image_dir": item.path.parent.name,
+            "num_repeats": item.repeats,
+            "is_reg": item.is_prior,
+            **_varied(item),
+        }
+        counts[json.dumps(facts_of_subset)] += 1
     return [
         {
             "resolution": [width, height],
             "batch_size_per_device": facts.settings.batch_size,
             "enable_bucket": facts.settings.buckets,
-            "subsets": [
-                {"image_dir": folder, "num_repeats": repeats, "is_reg": is_prior, "img_count": count}
-                for (folder, repeats, is_prior), count in subsets.items()
-            ],
+            "subsets": [{**json.loads(subset), "img_count": count} for subset, count in counts.items()],
         }
     ]
 

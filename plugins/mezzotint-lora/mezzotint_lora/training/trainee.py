@@ -79,11 +79,11 @@ class LoRATrainee(Trainee):
         Raises:
             TrainingError: a weight is too large for `save_dtype`.
         """
-        words = metadata_of(path, facts, self.settings, self.pipe, self._prediction_type())
         names = {component: Names.of(part.model) for component, part in self.parts.items()}
         path.parent.mkdir(parents=True, exist_ok=True)
         adapter = self.adapter()
         deltas = {target: self._saved(target, delta) for target, delta in adapter.deltas.items()}
+        words = metadata_of(path, facts, self.settings, self.pipe, self._prediction_type(), deltas.values())
         write_adapter(
             path, replace(adapter, deltas=deltas), self.settings.format, metadata=words, names=names
         )

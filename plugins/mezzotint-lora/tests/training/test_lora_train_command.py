@@ -155,16 +155,6 @@ def test_an_output_that_is_taken_is_refused_before_the_model_is_opened(folder, m
     assert "a-training holds a training that came to step 2" in refusal(folder)
 
 
-def test_an_error_calls_an_option_as_it_is_typed(folder):
-    (folder / "caption_dropout").mkdir()
-    config = folder / "caption_dropout" / "validate_every"
-    config.write_text("rank = [")
-    assert "/caption_dropout/validate_every is not TOML" in refusal(folder, "--config", str(config))
-    assert "--validate-every does nothing without validation; set" in refusal(folder, "--validate-every", "7")
-    said = refusal(folder, "--caption-dropout", "2")
-    assert "option '--caption-dropout': input should be less" in said
-
-
 def test_a_file_that_is_no_data_set_is_refused_before_the_model_is_opened(folder, monkeypatch):
     monkeypatch.setattr("mezzotint.load", lambda *_, **__: pytest.fail("the model is opened"))
     toml = folder / "data.toml"

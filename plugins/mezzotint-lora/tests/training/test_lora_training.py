@@ -223,6 +223,44 @@ def test_the_header_has_the_steps_that_the_epochs_take(pipe, pictures, tmp_path)
     assert words["ss_steps"] == words["ss_max_train_steps"] == "4"
 
 
+@pytest.mark.parametrize(
+    "options", [{"init": "pissa"}, {"rslora": True}, {"rslora": True, "targets": "all", "conv_rank": 2}]
+)
+def test_the_header_has_the_rank_and_alpha_of_the_file(options, pipe, pictures, tmp_path):
+    train_lora(pipe, pictures(), tmp_path / "a.safetensors", settings(rank=4).replaced(**options), quiet=True)
+    adapter = read_adapter(tmp_path / "a.safetensors")
+    words, linear = adapter.metadata, [d for d in adapter.deltas.values() if d.tensors["down"].ndim == 2]
+    assert {str(len(delta.tensors["down"])) for delta in linear} == {words["ss_network_dim"]}
+    assert {str(delta.alpha) for delta in linear} == {words["ss_network_alpha"]}
+
+
+def test_the_header_says_how_each_subset_was_varied_and_counts_as_kohya_does(pipe, pictures, tmp_path):
+    folder = pictures()
+    toml = tmp_path / "data.toml"
+    toml.write_text(
+        f"""[[datasets]]
+        batch_size = 1
+        [[datasets.subsets]]
+        image_dir = "{folder}"
+        num_repeats = 2
+        shuffle_caption = true
+        keep_tokens = 1
+        caption_dropout_rate = 0.25
+        flip_aug = true
+        """
+    )
+    chosen = LoRASettings(steps=8, rank=2, tensorboard=False)
+    train_lora(pipe, toml, tmp_path / "a.safetensors", chosen, quiet=True)
+    words = read_adapter(tmp_path / "a.safetensors").metadata
+    said = {"ss_shuffle_caption": "True", "ss_keep_tokens": "1", "ss_caption_dropout_rate": "0.25"}
+    said |= {"ss_flip_aug": "True", "ss_num_train_images": "6", "ss_num_batches_per_epoch": "6"}
+    # Eight steps are one epoch and a part of the second.
+    said |= {"ss_epoch": "2", "ss_num_epochs": "2"}
+    assert {name: words[name] for name in said} == said
+    (subset,) = json.loads(words["ss_datasets"])[0]["subsets"]
+    assert (subset["img_count"], subset["num_repeats"], subset["keep_tokens"]) == (3, 2, 1)
+
+
 def test_metadata_is_complete_and_alpha_is_saved(pipe, pictures, tmp_path):
     """diffusers' trainer once left alpha out, so that a file loaded with another strength than it was trained with."""
     output = tmp_path / "style.safetensors"
