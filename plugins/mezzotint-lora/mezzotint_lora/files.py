@@ -18,7 +18,7 @@ from . import peft_folder
 from .adapter import COMPONENTS, Adapter, Delta, Target
 from .errors import LoRAError
 from .families import BY_NAME, FAMILIES, guess_family, names_of
-from .formats import detect, diffusers, kohya, peft
+from .formats import LAYOUTS, detect, diffusers, kohya, peft
 from .hashes import with_hashes, without_hashes
 from .names import Names
 from .printable import printable
@@ -49,6 +49,11 @@ def read_adapter(path: str | Path) -> Adapter:
     layout = detect(tensors)
     if layout is None:
         first = next(iter(sorted(tensors)), None)
+        refused = next(
+            filter(None, (layout.refuses(key) for layout in LAYOUTS for key in sorted(tensors))), None
+        )
+        if refused is not None:
+            raise LoRAError(f"{path} is of {refused}, which is not supported")
         looks = f"its first tensor is {first}" if first else "it holds no tensor"
         if first and first.startswith(_TRANSFORMERS):
             looks += ", so it is for a transformer such as Flux or Stable Diffusion 3, of which mezzotint opens none"

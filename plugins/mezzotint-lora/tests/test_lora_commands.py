@@ -125,6 +125,22 @@ def test_inspect_reads_a_file_that_can_only_be_read_in_part(tmp_path):
     )
 
 
+def test_inspect_says_a_reason_once(tmp_path):
+    tensors = {f"lora_unet_{name}.oft_blocks": torch.ones(1) for name in "abc"}
+    save_file(tensors | {"lora_unet_d.diff": torch.ones(1)}, tmp_path / "b.safetensors")
+    lines = call("inspect", tmp_path / "b.safetensors").splitlines()
+    assert [line.split(None, 1)[1] for line in lines if line.startswith("unread")] == [
+        "lora_unet_a.oft_blocks (and 2 more like it) is OFT, which is not supported"
+    ]
+
+
+def test_what_has_no_rank_is_not_resized(tmp_path):
+    save_file({"lora_unet_b.diff": torch.ones(2, 2)}, tmp_path / "b.safetensors")
+    with pytest.raises(MezzotintError, match="nothing in it has a rank"):
+        call("resize", tmp_path / "b.safetensors", tmp_path / "c.safetensors", "--rank", 2)
+    assert not (tmp_path / "c.safetensors").exists()
+
+
 @pytest.mark.parametrize("format", ["diffusers", "peft"])
 def test_convert_there_and_back(pipe, file, lows, model, tmp_path, format):
     out = tmp_path / ("x" if format == "peft" else "x.safetensors")

@@ -1,11 +1,14 @@
 """Every key is accounted for: applied, skipped for a reason, or unknown; and nothing is a silent no-op."""
 
+import copy
+
 import pytest
 import torch
 from lora_oracle import CONV3, LINEAR, predict, random_lows, unchanged, write_diffusers, write_kohya
 from mezzotint_lora import LoRA, LoRAError
 from mezzotint_lora.files import read_adapter
 from mezzotint_lora.fitting import fit
+from peft import IA3Config, OFTConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
 STEM = f"lora_unet_{LINEAR.replace('.', '_')}"
@@ -62,6 +65,27 @@ def test_a_key_that_does_not_fit_is_named(pipe, good, change, sentence):
         attach(pipe, path)
     assert sentence in str(caught.value)
     assert "strict=False" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("config", "kind"),
+    [
+        (OFTConfig(target_modules=["to_q"], oft_block_size=0, r=2), "OFT"),
+        (IA3Config(target_modules=["to_q"], feedforward_modules=[]), "IA³"),
+    ],
+)
+def test_adapters_of_peft_that_are_no_lora_are_named(config, kind, pipe, tmp_path):
+    unet = copy.deepcopy(pipe.unet)
+    get_peft_model(unet, config).save_pretrained(tmp_path / "adapter")
+    with pytest.raises(LoRAError, match=f"{kind}, which is not supported"):
+        attach(pipe, tmp_path / "adapter")
+
+
+def test_ia3_of_lycoris_is_named(pipe, tmp_path):
+    tensors = {f"{STEM}.weight": torch.ones(32, 1), f"{STEM}.on_input": torch.tensor(0)}
+    save_file(tensors, tmp_path / "a.safetensors")
+    with pytest.raises(LoRAError, match=r"a\.safetensors is of IA³, which is not supported"):
+        attach(pipe, tmp_path / "a.safetensors")
 
 
 def test_the_report_of_a_file_that_does_not_fit_is_there_to_read(pipe, good):

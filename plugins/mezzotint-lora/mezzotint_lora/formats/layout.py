@@ -131,11 +131,15 @@ class Layout:
             raise _Incomplete(f"belongs to a {kind} that is damaged: {error}") from None
         return delta
 
+    def refuses(self, key: str) -> str | None:
+        """What a tensor belongs to that is known and not supported."""
+        found = (self.refused.get(key[position + 1 :]) for position in _dots(key, 2))
+        return next(filter(None, found), None)
+
     def _why_not(self, key: str) -> str:
-        for position in _dots(key, 2):
-            known = self.refused.get(key[position + 1 :])
-            if known is not None:
-                return f"is {known}, which is not supported"
+        known = self.refuses(key)
+        if known is not None:
+            return f"is {known}, which is not supported"
         if self._prefix(key) is None:
             return f"begins with none of {', '.join(self.prefixes)}"
         return "ends with none of the suffixes of LoRA tensors"
