@@ -17,6 +17,7 @@ from mezzotint import Pipeline
 from mezzotint_training import Facts
 from mezzotint_training.data.captions import tag_frequency
 from mezzotint_training.data.item import Item
+from mezzotint_training.data.order import Order
 
 from ..adapter import Delta
 from ..network_words import ALPHA, DIM, ranks_and_alphas
@@ -42,7 +43,8 @@ def metadata_of(
     items = facts.dataset.items
     subjects = [item for item in items if not item.is_prior]
     captions = [caption for item in subjects for caption in item.captions]
-    batches = facts.dataset.order(settings.batch_size).batches_per_epoch
+    order = facts.dataset.order(settings.batch_size)
+    batches = order.batches_per_epoch
     last = settings.steps_of(batches, facts.processes)
     steps_of_epoch = batches / (settings.accumulate * facts.processes)
     words: dict[str, Any] = {
@@ -59,7 +61,7 @@ def metadata_of(
         "ss_zero_terminal_snr": settings.zero_terminal_snr,
         "ss_resolution": f"({width}, {height})",
         "ss_enable_bucket": settings.buckets,
-        "ss_bucket_info": json.dumps(_buckets(facts)),
+        "ss_bucket_info": json.dumps(_buckets(order)),
         "ss_datasets": json.dumps(_datasets(facts, width, height)),
         "ss_tag_frequency": json.dumps({_folder(subjects): tag_frequency(captions, ",")}),
         "ss_num_train_images": sum(item.repeats for item in subjects),
@@ -140,13 +142,12 @@ def _architecture(pipe: Pipeline) -> str:
     return {"sd_v1": "stable-diffusion-v1", "sd_v2": "stable-diffusion-v2-512"}.get(version, version)
 
 
-def _buckets(facts: Facts) -> dict[str, Any]:
-    counts = facts.dataset.bucket_counts()
-    sizes = [[int(side) for side in name.split("x")] for name in counts]
+def _buckets(order: Order) -> dict[str, Any]:
+    """kohya's count of each bucket, with the repeats of the smaller one of subject and class."""
     return {
         "buckets": {
-            str(number): {"resolution": size, "count": count}
-            for number, (size, count) in enumerate(zip(sizes, counts.values(), strict=True))
+            str(number): {"resolution": list(size), "count": count}
+            for number, (size, count) in enumerate(order.bucket_counts.items())
         },
         "mean_img_ar_error": None,
     }

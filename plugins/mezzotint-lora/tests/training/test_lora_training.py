@@ -261,6 +261,17 @@ def test_the_header_says_how_each_subset_was_varied_and_counts_as_kohya_does(pip
     assert (subset["img_count"], subset["num_repeats"], subset["keep_tokens"]) == (3, 2, 1)
 
 
+def test_the_header_counts_pictures_of_the_class_as_often_as_they_come(pipe, pictures, tmp_path):
+    of_class = pictures((32, 32), name="class")
+    chosen = settings(prior_data=of_class, steps=1)
+    train_lora(pipe, pictures(), tmp_path / "a.safetensors", chosen, quiet=True)
+    words = read_adapter(tmp_path / "a.safetensors").metadata
+    (bucket,) = json.loads(words["ss_bucket_info"])["buckets"].values()
+    # Three of the subject, and the one of the class three times.
+    assert (bucket["resolution"], bucket["count"]) == ([32, 32], 6)
+    assert (words["ss_num_batches_per_epoch"], words["ss_num_reg_images"]) == ("3", "1")
+
+
 def test_metadata_is_complete_and_alpha_is_saved(pipe, pictures, tmp_path):
     """diffusers' trainer once left alpha out, so that a file loaded with another strength than it was trained with."""
     output = tmp_path / "style.safetensors"

@@ -92,11 +92,3 @@ class Dataset:
         """What the picture is called this time."""
         item = self.items[draw.index]
         return vary(item.captions, item.captioning, draw.stream("caption"))
-
-    def bucket_counts(self) -> dict[str, int]:
-        """Pictures in each bucket, for kohya's `ss_bucket_info`."""
-        counts: dict[str, int] = {}
-        for item, place in zip(self.items, self.placements, strict=True):
-            name = "{}x{}".format(*place.bucket)
-            counts[name] = counts.get(name, 0) + item.repeats
-        return counts

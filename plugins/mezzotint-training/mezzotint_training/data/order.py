@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -52,10 +52,12 @@ class Order:
     @cached_property
     def batches_per_epoch(self) -> int:
         """How many there are before every picture has come."""
-        counts: dict[Size, int] = defaultdict(int)
-        for index, _ in self._occurrences:
-            counts[self.buckets[index]] += 1
-        return sum(-(-count // self.batch_size) for count in counts.values())
+        return sum(-(-count // self.batch_size) for count in self.bucket_counts.values())
+
+    @cached_property
+    def bucket_counts(self) -> dict[Size, int]:
+        """How many pictures of an epoch are in each bucket, repeats counted."""
+        return Counter(self.buckets[index] for index, _ in self._occurrences)
 
     @property
     def pictures_per_epoch(self) -> int:
