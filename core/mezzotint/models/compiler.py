@@ -18,6 +18,6 @@ def has_compiler(device: torch.device) -> bool:
 
     try:
         get_cpp_compiler()
-    except InvalidCxxCompiler:
+    except (InvalidCxxCompiler, OSError):
         return False
     return True

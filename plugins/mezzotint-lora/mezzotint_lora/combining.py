@@ -91,7 +91,7 @@ def extract(
         The adapter, and the share of the change of weights (in squared norm) that it holds.
 
     Raises:
-        LoRAError: the models have different modules or shapes, or do not differ.
+        LoRAError: the models have different modules or shapes, do not differ, or have weights that are no finite numbers.
     """
     import torch
     from torch import nn
@@ -105,6 +105,8 @@ def extract(
         change = (second.weight - first.weight).detach().float()
         bias = None if first.bias is None else (second.bias - first.bias).detach().float()
         progress(done + 1, len(pairs))
+        if not all(tensor.isfinite().all() for tensor in (change, bias) if tensor is not None):
+            raise LoRAError(f"{target.module} has weights that are no finite numbers in one of the models")
         if isinstance(first, nn.Linear | nn.Conv2d) and change.abs().max() > 0:
             delta = decompose(change, keep)
             found = delta_weight(delta, first.weight)
@@ -114,6 +116,9 @@ def extract(
             if norms and bias is not None and bias.abs().max() > 0:
                 delta = replace(delta, tensors={**delta.tensors, "bias": bias})
             deltas[target] = delta
+        elif norms and isinstance(first, nn.Linear | nn.Conv2d):
+            if bias is not None and bias.abs().max() > 0:
+                deltas[target] = Delta("full", {"bias": bias})
         elif norms and isinstance(first, nn.LayerNorm | nn.GroupNorm):
             tensors = {"weight": change} | ({} if bias is None else {"bias": bias})
             if any(bool(torch.any(tensor != 0)) for tensor in tensors.values()):

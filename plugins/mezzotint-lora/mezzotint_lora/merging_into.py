@@ -22,7 +22,7 @@ def merge_into(model: str | Path, loras: Sequence[tuple[Path, float]], output: P
         output: a folder that does not exist yet.
 
     Raises:
-        LoRAError: a LoRA does not fit, or the model is a single file or in memory only.
+        LoRAError: a LoRA does not fit, the model is a single file or in memory only, or `output` lies within it.
     """
     pipe = mezzotint.load(model, device="cpu")
     source = pipe.source.path
@@ -33,6 +33,8 @@ def merge_into(model: str | Path, loras: Sequence[tuple[Path, float]], output: P
             f"{source} is a single file, and LoRAs are merged into diffusers folders; diffusers makes one of it with "
             "from_single_file(FILE).save_pretrained(FOLDER)"
         )
+    if output.resolve().is_relative_to(source.resolve()):
+        raise LoRAError(f"{output} lies within the model's own folder; name one beside it")
     output.parent.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as temporary,

@@ -134,6 +134,26 @@ def test_inspect_says_a_reason_once(tmp_path):
     ]
 
 
+def test_a_model_is_not_merged_into_itself(file, model):
+    before = sorted(model.rglob("*"))
+    with pytest.raises(MezzotintError, match="lies within the model's own folder"):
+        call("merge", file, "--into", model, "-o", model / "merged")
+    assert sorted(model.rglob("*")) == before
+
+
+def test_extract_keeps_a_bias_whose_weight_is_the_same_and_refuses_what_is_no_number(pipe):
+    tuned = copy.deepcopy(pipe.unet)
+    with torch.no_grad():
+        tuned.conv_in.bias += 1
+        tuned.conv_out.weight += 1
+    adapter, _ = extract({"unet": pipe.unet}, {"unet": tuned}, Keep(4), norms=True)
+    assert torch.allclose(adapter.deltas[Target("unet", "conv_in")].tensors["bias"], torch.ones(1), atol=1e-6)
+    with torch.no_grad():
+        tuned.conv_in.weight[0, 0, 0, 0] = float("nan")
+    with pytest.raises(MezzotintError, match="conv_in has weights that are no finite numbers"):
+        extract({"unet": pipe.unet}, {"unet": tuned}, Keep(4))
+
+
 def test_what_has_no_rank_is_not_resized(tmp_path):
     save_file({"lora_unet_b.diff": torch.ones(2, 2)}, tmp_path / "b.safetensors")
     with pytest.raises(MezzotintError, match="nothing in it has a rank"):

@@ -19,7 +19,7 @@ from .objective import (
     squared_errors,
     timesteps_from,
 )
-from .settings import TrainingSettings
+from .settings import NOTHING_AT_THE_END, TrainingSettings
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,11 +51,13 @@ class Objective:
         """For a model with this diffusers scheduler.
 
         Raises:
-            TrainingError: min-SNR gives every timestep of the range the weight 0, as with zero terminal SNR the last.
+            TrainingError: the model predicts noise, and with zero terminal SNR that says nothing at the last timestep; or min-SNR gives every timestep of the range the weight 0, as with zero terminal SNR the last.
         """
         kind = settings.prediction_type
         if kind == "auto":
             kind = scheduler.config.get("prediction_type", "epsilon")  # type: ignore[attr-defined]
+        if settings.zero_terminal_snr and kind == "epsilon":
+            raise TrainingError(NOTHING_AT_THE_END)
         schedule = NoiseSchedule.of(scheduler, zero_terminal_snr=settings.zero_terminal_snr)
         objective = cls(settings, schedule.to(device), cast(PredictionType, kind))
         low, high = timesteps_from(torch.tensor([0.0, 1.0]), len(schedule), *settings.timestep_range)

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
 
 from .errors import TrainingError
 from .settings import TrainingSettings
@@ -56,9 +57,7 @@ def make_optimizer(settings: TrainingSettings, groups: Sequence[ParameterGroup])
     return AdamWScheduleFree(arguments, warmup_steps=settings.warmup_steps, **common)
 
 
-def make_schedule(
-    settings: TrainingSettings, optimizer: torch.optim.Optimizer, steps: int
-) -> torch.optim.lr_scheduler.LRScheduler:
+def make_schedule(settings: TrainingSettings, optimizer: torch.optim.Optimizer, steps: int) -> LambdaLR:
     """The learning-rate schedule that the settings name, stepped once after each step of the optimizer."""
     from diffusers.optimization import get_scheduler
 
@@ -66,6 +65,19 @@ def make_schedule(
         return get_scheduler("constant", optimizer)
     name = "constant_with_warmup" if settings.schedule == "constant" else settings.schedule
     return get_scheduler(name, optimizer, num_warmup_steps=settings.warmup_steps, num_training_steps=steps)
+
+
+def set_rates(schedule: LambdaLR) -> None:
+    """Give the optimizer the rates of the step that the schedule is at, where they were stored for another number of steps."""
+    groups = schedule.optimizer.param_groups
+    for group, base, factor in zip(groups, schedule.base_lrs, schedule.lr_lambdas, strict=True):
+        group["lr"] = base * factor(schedule.last_epoch)
+
+
+def never_arrives(settings: TrainingSettings, steps: int) -> bool:
+    """Whether the learning rate still rises at the last step; schedule-free's counts from 1, the others from 0."""
+    counted = steps if settings.optimizer == "schedule-free" else steps - 1
+    return settings.warmup_steps > counted
 
 
 def _adamw_8bit(arguments: list[dict[str, Any]], common: dict[str, Any]) -> torch.optim.Optimizer:

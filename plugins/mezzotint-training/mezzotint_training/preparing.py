@@ -179,7 +179,7 @@ def _check_effect(settings: TrainingSettings, found: Sequence[Item], items: Sequ
             raise TrainingError(need.refusal(option, partial(getattr, settings)))
     if "shuffle_captions" in asked and not any(map(_can_be_shuffled, items)):
         raise TrainingError(
-            "shuffle_captions does nothing, as no caption has two parts that may move; leave shuffle_captions out"
+            "shuffle_captions does nothing, as no caption that may be shuffled has two parts to move; leave shuffle_captions out"
         )
     for option in ("prior_data", "prior_caption", "prior_weight"):
         if option in asked and not any(item.is_prior for item in items):
@@ -209,6 +209,8 @@ def _check_effect(settings: TrainingSettings, found: Sequence[Item], items: Sequ
 
 def _can_be_shuffled(item: Item) -> bool:
     how = item.captioning
+    if not how.shuffle:
+        return False
     whole = (" ".join((how.prefix, caption, how.suffix)) for caption in item.captions)
     return any(len(parts_of(caption, how.separator)) - how.keep_tokens > 1 for caption in whole)
 

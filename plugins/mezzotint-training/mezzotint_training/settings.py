@@ -16,6 +16,7 @@ from .errors import TrainingError
 from .names_elsewhere import answer, names_elsewhere
 
 Size = tuple[Annotated[int, Field(ge=8)], Annotated[int, Field(ge=8)]]
+NOTHING_AT_THE_END = "with zero_terminal_snr the last timestep is all noise, which says nothing about the picture; use v_prediction"
 Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -183,9 +184,7 @@ class TrainingSettings(BaseModel):
         if not 0 <= low < high <= 1:
             raise ValueError("timestep_range is two rising numbers from 0 to 1")
         if self.zero_terminal_snr and self.prediction_type == "epsilon":
-            raise ValueError(
-                "with zero_terminal_snr the last timestep is all noise, which says nothing about the picture; use v_prediction"
-            )
+            raise ValueError(NOTHING_AT_THE_END)
         return self
 
     @property

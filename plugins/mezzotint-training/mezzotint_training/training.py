@@ -30,7 +30,7 @@ from .interrupts import stopping
 from .locking import alone_in_process, locked
 from .narrowing import TooLarge
 from .noising import Objective
-from .optimizers import make_optimizer, make_schedule
+from .optimizers import make_optimizer, make_schedule, never_arrives, set_rates
 from .outputs import NOT_FOR_TRAINING, check_not_begun, training_folder
 from .preparing import TrainingData
 from .processes import compiling_every_shape, make_accelerator
@@ -156,7 +156,7 @@ class Training:
         self.order = training.order(settings.batch_size, settings.seed)
         self.batches = Batches(training, encoders.latents, encoders.text, trainee, settings.prior_weight)
         self.last = settings.steps_of(self.order.batches_per_epoch, count)
-        if settings.warmup_steps >= self.last and self.is_main:
+        if never_arrives(settings, self.last) and self.is_main:
             logger.warning(
                 "warmup_steps is %d and the training takes %d steps, so the learning rate never comes to what is set",
                 settings.warmup_steps,
@@ -397,6 +397,7 @@ class Training:
                 parameter.copy_(weights[name])
         self._optimizer.load_state_dict(optimizer["optimizer"])
         self.schedule.load_state_dict(optimizer["schedule"])
+        set_rates(self.schedule)
         if self.accelerator.scaler and optimizer["scaler"]:
             self.accelerator.scaler.load_state_dict(optimizer["scaler"])
         if self.ema is not None and average is not None:

@@ -207,13 +207,18 @@ def prepared(tmp_path, pipe, text, **settings):
     return prepare(write_toml(tmp_path, text), TrainingSettings(**settings), pipe)
 
 
+# Beside a subset that says otherwise, something is left to shuffle.
+ANOTHER_SUBSET = '\n[[datasets.subsets]]\nimage_dir = "other"\n'
+
+
 def test_a_subset_overrules_only_the_caption_options_that_it_says(pictures, pipe, tmp_path):
     pictures((32, 32))
+    pictures((32, 32), name="other")
     options = 'caption_prefix = "x"\nshuffle_caption = false\ncaption_tag_dropout_rate = 0'
     data = prepared(
         tmp_path,
         pipe,
-        toml(options),
+        toml(options) + ANOTHER_SUBSET,
         caption_dropout=0.5,
         shuffle_captions=True,
         tag_dropout=0.3,
@@ -225,7 +230,9 @@ def test_a_subset_overrules_only_the_caption_options_that_it_says(pictures, pipe
 
 def test_a_subset_that_says_only_what_is_the_default_still_overrules(pictures, pipe, tmp_path):
     pictures((32, 32))
-    data = prepared(tmp_path, pipe, toml("shuffle_caption = false"), shuffle_captions=True)
+    pictures((32, 32), name="other")
+    text = toml("shuffle_caption = false") + ANOTHER_SUBSET
+    data = prepared(tmp_path, pipe, text, shuffle_captions=True)
     assert data.training.items[0].captioning == Captioning()
 
 

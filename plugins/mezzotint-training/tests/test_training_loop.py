@@ -330,6 +330,25 @@ def test_a_warmup_that_never_ends_is_told(run, caplog):
     assert "warmup_steps is 2 and the training takes 2 steps" in caplog.text
 
 
+def test_schedule_free_arrives_with_the_last_step_of_its_warmup(run, caplog):
+    run("a", steps=2, warmup_steps=2, optimizer="schedule-free")
+    assert "warmup" not in caplog.text
+
+
+def test_more_steps_have_the_rates_of_the_longer_schedule_at_once(run, tmp_path):
+    run("a", steps=2, schedule="linear")
+    run("a", steps=4, schedule="linear", save_every=1, keep=9, resume=True)
+    folder = tmp_path / "a-training" / "checkpoints"
+    second, third = (load_file(folder / f"step-00000{step}" / "weights.safetensors") for step in (2, 3))
+    # Half of the rate, where two steps alone had come to 0.
+    assert distance(second, third) == pytest.approx(5e-3, rel=0.1)
+
+
+def test_zero_terminal_snr_is_refused_for_a_model_that_predicts_noise(run):
+    with pytest.raises(TrainingError, match="use v_prediction"):
+        run("a", steps=1, zero_terminal_snr=True)
+
+
 def test_timesteps_that_would_all_count_nothing_are_refused(run):
     options = {"zero_terminal_snr": True, "prediction_type": "v_prediction", "timestep_range": (0.999, 1)}
     with pytest.raises(TrainingError, match="so that min_snr_gamma gives them no weight"):

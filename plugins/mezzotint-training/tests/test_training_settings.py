@@ -94,7 +94,7 @@ def test_the_command_line_takes_away_from_the_file_what_it_leaves_nothing_to_do(
         read_settings(TrainingSettings, file, {})
 
 
-def test_what_needs_something_of_the_pictures_is_refused_once_they_are_read(pipe, pictures):
+def test_what_needs_something_of_the_pictures_is_refused_once_they_are_read(pipe, pictures, tmp_path):
     folder = pictures((32, 32), (32, 32))
     for options, said in (
         ({"keep_tokens": 1}, "keep_tokens does nothing without shuffle_captions or tag_dropout"),
@@ -117,9 +117,16 @@ def test_what_needs_something_of_the_pictures_is_refused_once_they_are_read(pipe
         {"shuffle_captions": True, "keep_tokens": 1},
         {"shuffle_captions": True, "keep_tokens": 9},
     ):
-        with pytest.raises(TrainingError, match="shuffle_captions does nothing, as no caption has two parts"):
+        with pytest.raises(
+            TrainingError,
+            match="shuffle_captions does nothing, as no caption that may be shuffled has two parts",
+        ):
             prepare(folder, TrainingSettings(**options), pipe)
     prepare(folder, TrainingSettings(shuffle_captions=True), pipe)
+    fixed = tmp_path / "fixed.toml"
+    fixed.write_text(f'[[datasets]]\n[[datasets.subsets]]\nimage_dir = "{folder}"\nshuffle_caption = false\n')
+    with pytest.raises(TrainingError, match="shuffle_captions does nothing, as no caption that may be"):
+        prepare(fixed, TrainingSettings(shuffle_captions=True), pipe)
     shuffled = Item(folder / "0.png", ("a, b",), Captioning(shuffle=True))
     of_class = Item(folder / "1.png", ("c",), is_prior=True)
     prepare([shuffled, of_class], TrainingSettings(keep_tokens=1, prior_weight=0.5), pipe)
