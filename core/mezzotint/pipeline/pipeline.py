@@ -201,6 +201,11 @@ class Pipeline:
             with self._attachment.using(extensions, self._plan(None, extensions)):
                 yield self
 
+    @property
+    def attached(self) -> tuple[Extension, ...]:
+        """What `using` keeps attached at the moment, in order."""
+        return self._attachment.in_use
+
     def resource(self, key: Hashable, make: Callable[[], Resource]) -> Resource:
         """What an extension loads, made once for a key (content, not only a path) and shared between runs."""
         with self._cache_lock:

@@ -115,6 +115,24 @@ def test_loha_and_lokr_go_between_kohya_and_peft(pipe, tmp_path, names, kind):
     assert (predict(theirs) - expected).abs().max() < 1e-5
 
 
+def test_whole_lokr_of_several_ranks_is_what_peft_makes_of_it(pipe, tmp_path):
+    from peft import LoKrConfig, PeftModel, get_peft_model
+
+    # The ranks are so high that both factors are whole, and only the configuration says them.
+    config = LoKrConfig(
+        r=64, alpha=16, target_modules=[LINEAR, POINTWISE], rank_pattern={LINEAR: 128}, init_weights=False
+    )
+    get_peft_model(copy.deepcopy(pipe.unet), config).save_pretrained(tmp_path / "lokr")
+    assert all(
+        name.endswith(("lokr_w1", "lokr_w2"))
+        for name in load_file(tmp_path / "lokr" / "adapter_model.safetensors")
+    )
+    expected = predict(PeftModel.from_pretrained(copy.deepcopy(pipe.unet), tmp_path / "lokr"))
+    with pipe.using(LoRA(tmp_path / "lokr")):
+        assert torch.allclose(predict(pipe.unet), expected, atol=1e-5)
+    assert not torch.allclose(predict(pipe.unet), expected, atol=1e-3)
+
+
 @pytest.mark.parametrize("format", FORMATS)
 def test_all_formats_are_the_same_change_with_the_same_words(pipe, tmp_path, adapter, names, format):
     path = written(tmp_path, adapter, format, names)

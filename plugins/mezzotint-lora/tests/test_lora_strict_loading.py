@@ -81,6 +81,18 @@ def test_adapters_of_peft_that_are_no_lora_are_named(config, kind, pipe, tmp_pat
         attach(pipe, tmp_path / "adapter")
 
 
+def test_a_lora_of_an_embedding_is_refused(pipe, good, tmp_path):
+    count, width = pipe.text_encoder.get_input_embeddings().weight.shape
+    stem = "lora_te_text_model_embeddings_token_embedding"
+    tensors = {
+        f"{stem}.lora_down.weight": torch.ones(2, width),
+        f"{stem}.lora_up.weight": torch.ones(count, 2),
+    }
+    save_file(load_file(good) | tensors, tmp_path / "a.safetensors")
+    with pytest.raises(LoRAError, match="it is an embedding, of which no change is supported"):
+        attach(pipe, tmp_path / "a.safetensors")
+
+
 def test_ia3_of_lycoris_is_named(pipe, tmp_path):
     tensors = {f"{STEM}.weight": torch.ones(32, 1), f"{STEM}.on_input": torch.tensor(0)}
     save_file(tensors, tmp_path / "a.safetensors")

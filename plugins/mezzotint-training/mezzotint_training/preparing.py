@@ -43,9 +43,15 @@ def prepare(data: Path | str | Sequence[Item], settings: TrainingSettings, pipe:
 
     Raises:
         DataError: a file is missing, malformed or damaged, or there is no caption; what to do is said.
-        TrainingError: the model has several text encoders, sizes of buckets or `clip_skip` do not fit it, or an option is set
+        TrainingError: an extension is attached to the model, it has several text encoders, sizes of buckets or `clip_skip` do not fit it, or an option is set
             that does nothing with these pictures.
     """
+    if pipe.attached:
+        names = ", ".join(sorted({extension.extension_name for extension in pipe.attached}))
+        raise TrainingError(
+            f"{names} is attached to the model (using), which a training would neither see nor remember; leave it first, or "
+            "train on a model that it was merged into"
+        )
     if len(pipe.text_encoders) > 1:
         raise TrainingError(
             f"{pipe.source.name} has {len(pipe.text_encoders)} text encoders ({pipe.components.family.title}); training "
@@ -92,6 +98,10 @@ def prepare(data: Path | str | Sequence[Item], settings: TrainingSettings, pipe:
     for resolution in sorted({item.resolution for item in items if item.resolution}):
         _check_sizes(replace(buckets, resolution=resolution), pipe)
     training, held_out = hold_out(items, settings.validation, root)
+    if settings.validation and not held_out:
+        raise TrainingError(
+            "validation needs two pictures or more, as one has to stay to train on; leave validation out"
+        )
     return TrainingData(Dataset.placed(training, buckets), Dataset.placed(held_out, buckets), settings)
 
 

@@ -21,8 +21,10 @@ def make_accelerator(device: torch.device, mixed_precision: str, *, compiles: bo
     """accelerate's view of this process: alone, or one of those that `accelerate launch` started.
 
     Raises:
-        TrainingError: networks are to be compiled, and there is no compiler.
+        TrainingError: networks are to be compiled, and there is no compiler; or fp16 is asked for on a CPU.
     """
+    if mixed_precision == "fp16" and device.type == "cpu":
+        raise TrainingError("mixed_precision=fp16 needs a GPU; on a CPU choose bf16 or no")
     if compiles and not has_compiler(device):
         raise TrainingError(MISSING)
     # A second training in one process may have another precision, which accelerate keeps in a shared state.

@@ -24,7 +24,7 @@ MAY_CHANGE = frozenset(
         "cache_folder",
     ]
 )
-"""Settings that a resumed training may have otherwise; all others decide what the next step does."""
+"""Settings that a resumed training may have otherwise; the others decide what the next step does, or what the file is."""
 _FACTS = {"model": "model", "data": "pictures or captions", "processes": "number of processes"}
 
 

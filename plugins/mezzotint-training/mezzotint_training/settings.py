@@ -17,7 +17,13 @@ from .names_elsewhere import answer, names_elsewhere
 
 Size = tuple[Annotated[int, Field(ge=8)], Annotated[int, Field(ge=8)]]
 NOTHING_AT_THE_END = "with zero_terminal_snr the last timestep is all noise, which says nothing about the picture; use v_prediction"
+Level = Annotated[int, Field(ge=0, le=255)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
+
+
+def _is_text(value: str) -> bool:
+    """Whether it can be written; the shell hands on bytes that are no UTF-8 as half characters."""
+    return not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 class TrainingSettings(BaseModel):
@@ -67,7 +73,7 @@ class TrainingSettings(BaseModel):
     bucket_no_upscale: bool = Field(False, description="Never make a picture larger.")
     flip: bool = Field(False, description="Mirror pictures half of the times.")
     random_crop: bool = Field(False, description="Cut pictures at random places; needs cache=off.")
-    background: tuple[int, int, int] = Field(
+    background: tuple[Level, Level, Level] = Field(
         (255, 255, 255), description="Colour behind what is transparent."
     )
     bad_images: BadImage = Field("stop", description="When a file cannot be read.")
@@ -172,6 +178,9 @@ class TrainingSettings(BaseModel):
     @model_validator(mode="after")
     def _fit_together(self) -> TrainingSettings:
         check_dependent(self)
+        for name, value in self:
+            if isinstance(value, str) and not _is_text(value):
+                raise ValueError(f"{name} has bytes in it that are no characters")
         if self.random_crop and self.cache != "off":
             raise ValueError("random_crop needs cache=off, as every cut has other latents")
         if self.optimizer == "schedule-free" and self.schedule != "constant":

@@ -25,7 +25,7 @@ from .chance import seed_torch
 from .checkpoints import Checkpoints, read_state, write_state
 from .data.order import Draw
 from .encoding.caches import make_encoders
-from .errors import CheckpointError, TrainingError
+from .errors import CheckpointError, DataError, TrainingError
 from .interrupts import stopping
 from .locking import alone_in_process, locked
 from .narrowing import TooLarge
@@ -152,6 +152,10 @@ class Training:
         encoders = make_encoders(trainee, settings)
         training = encoders.fill(self.data.training, process, count, self.accelerator.wait_for_everyone)
         held_out = encoders.fill(self.data.held_out, process, count, self.accelerator.wait_for_everyone)
+        if all(item.is_prior for item in training.items):
+            raise DataError("no picture of what is to be learned can be used; see the warnings")
+        if self.data.held_out.items and not held_out.items:
+            logger.warning("no picture that was held out can be used, so nothing is validated")
         self.dataset, self._digest = training, training.digest(encoders.latents.digest_of)
         self.order = training.order(settings.batch_size, settings.seed)
         self.batches = Batches(training, encoders.latents, encoders.text, trainee, settings.prior_weight)

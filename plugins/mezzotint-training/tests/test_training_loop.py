@@ -344,6 +344,21 @@ def test_more_steps_have_the_rates_of_the_longer_schedule_at_once(run, tmp_path)
     assert distance(second, third) == pytest.approx(5e-3, rel=0.1)
 
 
+def test_half_precision_of_a_gpu_is_refused_on_a_cpu(run):
+    with pytest.raises(TrainingError, match="fp16 needs a GPU"):
+        run("a", steps=1, mixed_precision="fp16")
+
+
+@pytest.mark.parametrize("cache", ["memory", "disk", "off"])
+def test_pictures_of_the_class_alone_are_not_trained_on(cache, run, pictures, tmp_path):
+    broken, of_class = pictures((32, 32), name="broken"), pictures((32, 32), name="class")
+    content = (broken / "0.png").read_bytes()
+    (broken / "0.png").write_bytes(content[: len(content) // 2])
+    options = {"cache_folder": tmp_path / "kept"} if cache == "disk" else {}
+    with pytest.raises(DataError, match="no picture of what is to be learned can be used"):
+        run("a", data=broken, prior_data=of_class, bad_images="skip", cache=cache, **options)
+
+
 def test_zero_terminal_snr_is_refused_for_a_model_that_predicts_noise(run):
     with pytest.raises(TrainingError, match="use v_prediction"):
         run("a", steps=1, zero_terminal_snr=True)

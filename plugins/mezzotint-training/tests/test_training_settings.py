@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from mezzotint import Extension, hookimpl
 from mezzotint_training import Captioning, Item, TrainingError, TrainingSettings, prepare
 from mezzotint_training.command import read_settings
 from PIL import Image
@@ -234,3 +235,26 @@ def test_every_name_of_another_trainer_stands_for_an_option_of_a_training():
     assert not known & (_ELSEWHERE.keys() | _SENTENCES.keys())
     assert names_elsewhere(TextualInversionSettings.model_fields)["initializer_token"] == "init"
     assert "initializer_token" not in names_elsewhere(LoRASettings.model_fields)
+
+
+def test_text_that_cannot_be_written_and_colours_that_are_none_are_refused():
+    with pytest.raises(TrainingError, match="caption has bytes in it that are no characters"):
+        TrainingSettings(caption="a \udcff")
+    with pytest.raises(TrainingError, match="less than or equal to 255"):
+        TrainingSettings(background=(300, 0, 0))
+
+
+def test_a_picture_alone_cannot_be_held_out(pipe, pictures):
+    with pytest.raises(TrainingError, match="validation needs two pictures"):
+        prepare(pictures((32, 32)), TrainingSettings(validation=0.5), pipe)
+
+
+def test_a_model_with_something_attached_is_not_trained(pipe, pictures):
+    class Nothing(Extension, name="nothing"):
+        @hookimpl
+        def latents(self, run):
+            return None
+
+    with pipe.using(Nothing()), pytest.raises(TrainingError, match="nothing is attached to the model"):
+        prepare(pictures((32, 32)), TrainingSettings(), pipe)
+    assert pipe.attached == ()

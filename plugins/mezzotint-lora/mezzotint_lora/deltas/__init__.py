@@ -149,6 +149,8 @@ def check_fits(delta: Delta, module: Module) -> None:
     weight = getattr(module, "weight", None)
     if weight is None:
         raise ShapeError(f"it is a {type(module).__name__}, which has no weight")
+    if isinstance(module, torch.nn.Embedding):
+        raise ShapeError("it is an embedding, of which no change is supported")
     if isinstance(module, torch.nn.Conv2d) and module.groups != 1:
         raise ShapeError("it is a convolution in groups, which no LoRA file describes")
     if _fits_at_a_glance(delta, weight):

@@ -146,8 +146,7 @@ def with_alphas(deltas: Mapping[str, Delta], configuration: Mapping[str, Any]) -
 
     found = {}
     common = configuration.get("lora_alpha", configuration.get("alpha"))
-    by_key = configuration.get("alpha_pattern") or {}
-    pattern = [(names, value) for key, value in by_key.items() if (names := readable(key))]
+    pattern = _by_name(configuration.get("alpha_pattern"))
     for module, delta in deltas.items():
         alpha = next((value for names, value in pattern if names.match(module)), common)
         if delta.alpha is not None or not isinstance(alpha, int | float):
@@ -156,7 +155,7 @@ def with_alphas(deltas: Mapping[str, Delta], configuration: Mapping[str, Any]) -
         rank = rank_of(delta) if delta.kind not in ("full", "norm") else 1
         if delta.kind == "lokr" and {"w1", "w2"} <= delta.tensors.keys():
             # LyCORIS scales nothing where both factors are whole; peft scales by α and the rank it was told.
-            told = configuration.get("r") or _DEFAULT_RANK
+            told = _told_rank(module, configuration)
             factor = alpha / told
             whole = delta.tensors if factor == 1 else {**delta.tensors, "w1": delta.tensors["w1"] * factor}
             found[module] = replace(delta, tensors=whole, alpha=float(told))
@@ -165,6 +164,27 @@ def with_alphas(deltas: Mapping[str, Delta], configuration: Mapping[str, Any]) -
             alpha = alpha * math.sqrt(rank)
         found[module] = replace(delta, alpha=float(alpha))
     return found
+
+
+def _by_name(pattern: Mapping[str, Any] | None) -> list[tuple[re.Pattern[str], Any]]:
+    """peft's pattern of values by module; keys that cannot be read say nothing."""
+    return [(names, value) for key, value in (pattern or {}).items() if (names := readable(key))]
+
+
+def _told_rank(module: str, configuration: Mapping[str, Any]) -> int:
+    """What peft divides alpha by where the tensors have no rank of their own.
+
+    Raises:
+        LoRAError: the configuration does not say it in a way that can be read.
+    """
+    pattern = configuration.get("rank_pattern") or {}
+    if not isinstance(pattern, dict) or len(pattern) > MAX_KEYS or not all(map(readable, pattern)):
+        raise LoRAError(f"the rank of {module} is in rank_pattern, of which only names of modules are read")
+    told = next((value for names, value in _by_name(pattern) if names.match(module)), None)
+    rank = configuration.get("r") or _DEFAULT_RANK if told is None else told
+    if not _is_finite(rank) or rank <= 0:
+        raise LoRAError(f"the rank of {module} must be a number above 0, not {reprlib.repr(rank)}")
+    return int(rank)
 
 
 def refuse(deltas: Mapping[str, Delta], layout: str, kinds: Collection[str]) -> None:

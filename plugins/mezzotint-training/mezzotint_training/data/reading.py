@@ -96,7 +96,7 @@ def hold_out(items: Sequence[Item], share: float, root: Path) -> tuple[list[Item
     """Part of the pictures for validation, chosen by their paths and so the same in every run.
 
     Returns:
-        Pictures to train on, and pictures held out; at least one of each.
+        Pictures to train on, at least one, and pictures held out, none where there is only one of the subject.
     """
     from ..chance import stream
 

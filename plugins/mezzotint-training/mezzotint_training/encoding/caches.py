@@ -62,10 +62,7 @@ class Encoders:
             if self.bad_images != "skip":
                 raise _refused(error)
             logger.warning("%s; it is skipped", error)
-        kept = dataset.without(bad)
-        if len(dataset) and not len(kept):
-            raise DataError(f"none of {len(dataset)} pictures can be used")
-        return kept
+        return dataset.without(bad)
 
     def _encode(self, views: Iterable[View], *, tolerant: bool) -> dict[View, DataError]:
         bad: dict[View, DataError] = {}
